@@ -1,0 +1,35 @@
+"""Deep-learning theory, verified by experiment, in JAX.
+
+Reading order: a base graph (`graphs`), its lifts (`random_sparse_lift`, `dense_lift`), how their
+parameters move (`gradient_flow`, `gradient_descent`), the first-order picture (`ntk`,
+`tangent_constant`), what theory promises (`bounds`), and the experiments (`claims`).
+"""
+
+from sparsejax import (
+    bounds as bounds,
+    dynamics as dynamics,
+    graphs as graphs,
+    lifts as lifts,
+    structure as structure,
+    tangent as tangent,
+    targets as targets,
+)
+from sparsejax.dynamics import (
+    Trajectory as Trajectory,
+    gradient_descent as gradient_descent,
+    gradient_flow as gradient_flow,
+    logistic_loss as logistic_loss,
+    modified_loss as modified_loss,
+    squared_loss as squared_loss,
+)
+from sparsejax.lifts import (
+    Lift as Lift,
+    dense_lift as dense_lift,
+    lift_from_edges as lift_from_edges,
+    random_sparse_lift as random_sparse_lift,
+)
+from sparsejax.tangent import (
+    ntk as ntk,
+    tangent_approximation as tangent_approximation,
+    tangent_constant as tangent_constant,
+)

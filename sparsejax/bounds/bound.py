@@ -1,0 +1,71 @@
+"""A bound: a curve that theory promises, with the hypotheses under which it does."""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from sparsejax.dynamics import Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """One condition of a theorem and whether the run at hand meets it."""
+
+    name: str
+    met: bool
+    detail: str = ""
+
+
+def flow_from_zero(trajectory: Trajectory) -> Hypothesis:
+    """The hypothesis of every bound in continuous time: a gradient flow, saved from its start."""
+    start = float(np.asarray(trajectory.ts)[0])
+    return Hypothesis(
+        "gradient flow from time 0",
+        trajectory.integrated and start == 0.0,
+        f"first saved time {start:g}" if trajectory.integrated else "a discrete method made it",
+    )
+
+
+def finite_rows(*columns: Float[np.ndarray, " s"]) -> int:
+    """How many saved times there are before the first entry that is not finite.
+
+    Raises:
+        ValueError: none.
+    """
+    finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
+    last = len(finite) if finite.all() else int(np.argmin(finite))
+    if last == 0:
+        raise ValueError("the trajectory has no finite loss at its first saved time")
+    return last
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A promised curve for one quantity of a trajectory.
+
+    `values` (S,) at times `ts` (S,), for `quantity` of the trajectory: `"losses"` or
+    `"path_lengths"`. `kind`: `"upper"` (the quantity stays at or below) or `"identity"` (equality).
+    `quadrature_error` (S,): how much the values change when every second probe time is left out.
+    `initial`: the value above which an upper bound says nothing. `details`: curves that went into
+    it, by name.
+    """
+
+    name: str
+    source: str
+    ts: Float[np.ndarray, " s"]
+    values: Float[np.ndarray, " s"]
+    quantity: Literal["losses", "path_lengths"]
+    kind: Literal["upper", "identity"]
+    quadrature_error: Float[np.ndarray, " s"]
+    initial: float
+    hypotheses: tuple[Hypothesis, ...] = ()
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether an upper bound says nothing: nowhere finite and below the initial value."""
+        if self.kind == "identity":
+            return False
+        return not bool(np.any(np.isfinite(self.values) & (self.values < self.initial)))

@@ -1,0 +1,99 @@
+"""The claims there are, by name. Listing them imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from sparsejax.claims.claim import Claim
+
+_METHODS = ("validate", "control", "trials", "measure", "judge", "draw", "table")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What `sparsejax list` shows of a claim, and the module whose `CLAIM` is the claim itself.
+
+    >>> Entry("my-claim", "What it says.", "Where from.", "my_package.my_claim").name
+    'my-claim'
+    """
+
+    name: str
+    statement: str
+    source: str
+    module: str
+
+
+class Registry(Mapping[str, Claim]):
+    """Claims by name; each is imported when it is first asked for.
+
+    >>> registry = Registry([Entry("my-claim", "What it says.", "Where from.", "my_package.mine")])
+    >>> list(registry), registry.entry("my-claim").statement
+    (['my-claim'], 'What it says.')
+    """
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._loaded: dict[str, Claim] = {}
+
+    def __getitem__(self, name: str) -> Claim:
+        if name not in self._loaded:
+            self._loaded[name] = import_module(self._entries[name].module).CLAIM
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, name: str) -> Entry:
+        """Name, statement and source, without the import; KeyError when there is no such claim."""
+        return self._entries[name]
+
+    def register(self, claim: Any) -> None:
+        """Add a claim of your own, for this process.
+
+        Raises:
+            ValueError: when the name is taken.
+            TypeError: when it lacks a part of the claim protocol.
+        """
+        parts = (*Claim.__annotations__, *_METHODS)
+        missing = [part for part in parts if not hasattr(claim, part)]
+        if missing:
+            raise TypeError(f"{claim!r} is no claim: it lacks {', '.join(missing)}")
+        if claim.name in self._entries:
+            raise ValueError(f"there is a claim named {claim.name!r} already")
+        module = type(claim).__module__
+        self._entries[claim.name] = Entry(claim.name, claim.statement, claim.source, module)
+        self._loaded[claim.name] = claim
+
+
+CLAIMS = Registry(
+    [
+        Entry(
+            "tangent-approximation",
+            "A small tangent approximation constant forces the loss of a gradient flow down, and "
+            "random sparse lifts make it small as they grow.",
+            "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)",
+            "sparsejax.claims.tangent_approximation",
+        ),
+        Entry(
+            "pac-convergence",
+            "Random sparse lifts above some size reach a loss of at most epsilon with probability "
+            "at least 1 - delta.",
+            "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)",
+            "sparsejax.claims.pac_convergence",
+        ),
+        Entry(
+            "flow-vs-gd",
+            "Gradient descent follows the gradient flow to first order in the step size, and the "
+            "modified flow to second order.",
+            "Barrett, Dherin, ICLR 2021 (arXiv 2009.11162)",
+            "sparsejax.claims.flow_vs_gd",
+        ),
+    ]
+)
+"""Every claim that `sparsejax verify` knows."""

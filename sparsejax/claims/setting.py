@@ -1,0 +1,133 @@
+"""What most claims share: data, a module, a random lift of it, and the loss that joins them."""
+
+import dataclasses
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparsejax import graphs, lifts, targets
+from sparsejax.dynamics import SquaredLoss, squared_loss
+
+DataName = Literal["synthetic", "diabetes", "digits"]
+LawName = Literal["regular", "binomial"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LiftSetting:
+    """Data, architecture and initial law of a claim about random sparse lifts."""
+
+    data: DataName = "synthetic"
+    """What is learned: samples of tanh(2 x1 x2) tanh(2 x3 x4) in 8 dimensions, or real data
+    (diabetes: disease progression; digits: even or odd)."""
+    samples: int = 400
+    """Number of training samples."""
+    hidden: int = 2
+    """Number of hidden layers."""
+    activation: str = "tanh"
+    """Activation of the hidden vertices."""
+    in_degree: int = 6
+    """Predecessors of every hidden vertex (exact or expected, see law)."""
+    law: LawName = "regular"
+    """Random wiring: exactly in-degree predecessors, or each edge on its own."""
+    gain: float = 1.5
+    """Weights start as N(0, 1) times gain / sqrt(in-degree)."""
+    bias_scale: float = 0.5
+    """Biases start as N(0, 1) times this."""
+    seed: int = 0
+    """Seed of everything random; trials use seeds derived from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One random lift on one data set, ready to train."""
+
+    lift: lifts.Lift
+    params: lifts.Params
+    x: Float[Array, "n d"]
+    y: Float[Array, "n c"]
+    x_test: Float[Array, "m d"]
+    y_test: Float[Array, "m c"]
+
+    @property
+    def loss(self) -> SquaredLoss:
+        """The mean squared loss on the training samples."""
+        return squared_loss(self.lift.apply, self.x, self.y)
+
+    @property
+    def test_loss(self) -> SquaredLoss:
+        """The mean squared loss on the test samples."""
+        return squared_loss(self.lift.apply, self.x_test, self.y_test)
+
+
+def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
+    """Refuse a setting that cannot be built, before any compute.
+
+    Raises:
+        ValueError: says which field is wrong and what would be right.
+    """
+    if not sizes:
+        raise ValueError("sizes: give at least one size")
+    for size in sizes:
+        if size < 1:
+            raise ValueError(f"sizes: a size must be positive, got {size}")
+        if config.in_degree > size:
+            raise ValueError(
+                f"in_degree: {config.in_degree} is above the {size} predecessors that a layer of "
+                f"size {size} has; lower it, or raise the size"
+            )
+    if config.hidden < 1:
+        raise ValueError(f"hidden: at least one hidden layer is needed, got {config.hidden}")
+    for field in ("samples", "in_degree", "gain"):
+        if not getattr(config, field) > 0:
+            raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
+    if config.bias_scale < 0:
+        raise ValueError(f"bias_scale: must not be negative, got {config.bias_scale}")
+    data = targets.data_by_name(config.data, config.samples, config.seed)
+    lifts.random_sparse_lift(  # its own checks run before anything is drawn
+        jax.random.key(0),
+        _module(config, data),
+        dict.fromkeys(_module(config, data).duplicated, sizes[0]),
+        _in_degrees(config, data.dims),
+        law=config.law,
+    )
+
+
+def _module(config: LiftSetting, data: targets.Dataset) -> graphs.PerceptronModule:
+    return graphs.mlp(
+        data.dims, config.hidden, data.outputs, config.activation, input_as="coordinates"
+    )
+
+
+def _in_degrees(config: LiftSetting, dims: int) -> dict[str, int]:
+    """The same in-degree everywhere; fewer where the input has fewer coordinates."""
+    degrees = {f"h{i}": config.in_degree for i in range(1, config.hidden + 1)}
+    return degrees | {"h1": min(config.in_degree, dims)}
+
+
+@eqx.filter_jit
+def _draw(
+    module: graphs.PerceptronModule, size: int, degrees: Any, config: LiftSetting, key: Array
+) -> tuple[lifts.Lift, lifts.Params]:
+    lift_key, weight_key = jax.random.split(key)
+    lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
+    params = lift.init(
+        weight_key, gain=config.gain, bias_scale=config.bias_scale, zero_outputs=True
+    )
+    return lift, params
+
+
+def problem(config: LiftSetting, size: int, number: int) -> Problem:
+    """The `number`-th random lift of a size, with the data of the setting.
+
+    Lifts are drawn inside `jit`, where padding depends on the size alone: all lifts of a size run
+    through one compiled program.
+    """
+    data = targets.data_by_name(config.data, config.samples, config.seed)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), size), number)
+    degrees = tuple(_in_degrees(config, data.dims).items())
+    lift, params = _draw(_module(config, data), size, degrees, config, key)
+    arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
+    return Problem(lift, params, *(jnp.asarray(array, float) for array in arrays))

@@ -1,0 +1,69 @@
+"""Intervals for what an ensemble measured: fractions, means, and the empirical learning number."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval for a probability after `successes` in `trials`.
+
+    Raises:
+        ValueError: counts or confidence out of range.
+
+    Example:
+        >>> [round(end, 4) for end in clopper_pearson(20, 20)]
+        [0.8316, 1.0]
+    """
+    if not 0 <= successes <= trials or trials < 1 or not 0 < confidence < 1:
+        raise ValueError(f"no interval for {successes} of {trials} at confidence {confidence}")
+    interval = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def learning_number(
+    successes: Mapping[int, int], trials: Mapping[int, int], delta: float, confidence: float
+) -> int | None:
+    """The least tested size at and beyond which every lower confidence limit is >= 1 - delta.
+
+    None where the largest tested size misses it.
+
+    Example:
+        >>> learning_number({8: 3, 16: 20, 32: 20}, {8: 20, 16: 20, 32: 20}, 0.2, 0.95)
+        16
+    """
+    found = None
+    for size in sorted(successes, reverse=True):
+        if clopper_pearson(successes[size], trials[size], confidence)[0] < 1 - delta:
+            break
+        found = size
+    return found
+
+
+def mean_interval(
+    values: Float[np.ndarray, " n"], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean with Student's interval; the interval is infinite for a single value.
+
+    Example:
+        >>> [round(end, 3) for end in mean_interval(np.array([1.0, 2.0, 3.0]))]
+        [2.0, -0.484, 4.484]
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, -np.inf, np.inf
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    half *= float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    return mean, float(mean - half), float(mean + half)
+
+
+def log_log_slope(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """Least-squares slope of `log y` against `log x`.
+
+    Example:
+        >>> round(log_log_slope(np.array([1.0, 2.0, 4.0]), np.array([3.0, 12.0, 48.0])), 12)
+        2.0
+    """
+    return float(scipy.stats.linregress(np.log(x), np.log(y)).slope)

@@ -1,0 +1,264 @@
+"""The `sparsejax` command: list the claims, verify one, report on stored runs."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# JAX, tyro, matplotlib and the claims are imported by the commands that need them: `list` and
+# `--help` answer at once.
+from sparsejax.claims.registry import CLAIMS
+
+if TYPE_CHECKING:
+    from sparsejax.claims.claim import Claim
+
+HOLDS, VIOLATED, USAGE, UNDECIDED = 0, 1, 2, 3
+INTERNAL, INTERRUPTED = 70, 130
+
+_EXIT_CODES = {
+    "holds": HOLDS,
+    "violated": VIOLATED,
+    "inconclusive": UNDECIDED,
+    "not_applicable": UNDECIDED,
+}
+
+_EPILOG = """exit code:
+  0  the claim holds
+  1  it is violated
+  2  usage or input error
+  3  inconclusive, or not applicable
+"""
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message says what can."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `verify` takes beside the claim's own config."""
+
+    out: Path | None = None
+    """The run's folder; a run that was interrupted continues in it. None: results/CLAIM, or
+    results/CLAIM-control with --control."""
+    json: bool = False
+    """Print the verdict alone on standard output, as JSON."""
+    control: bool = False
+    """Run the claim's control, a setting in which it must not come out as holding."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0 holds, 1 violated, 2 usage or input, 3 undecided.
+
+    Turns on JAX's float64 for the process when it verifies or reports.
+
+    Args:
+        arguments: words of the command line; the process's own by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except UsageError as error:
+        print(f"sparsejax: {error}", file=sys.stderr)
+        return USAGE
+    except SystemExit as stop:
+        # From the parsers, which have said what they had to say.
+        return stop.code if isinstance(stop.code, int) else USAGE
+    except KeyboardInterrupt:
+        print(
+            "sparsejax: interrupted; trials that had ended are stored, and the same command "
+            "continues after them",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more is to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERNAL
+    except Exception:
+        # Not left to the interpreter, whose exit code 1 would read as "violated".
+        traceback.print_exc()
+        return INTERNAL
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="sparsejax",
+        description="Verify deep-learning theory by experiment.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("list", help="the claims: name, statement, source")
+    # Everything after `verify` belongs to the claim's own parser, its --help included.
+    commands.add_parser(
+        "verify", help="run a claim's experiment; verify CLAIM --help shows its options"
+    )
+    report = commands.add_parser("report", help="figure and report again, from runs' folders")
+    report.add_argument("folder", nargs="+", type=Path, help="a run's folder")
+    if words[:1] == ["verify"]:
+        return _verify(words[1:])
+    options = parser.parse_args(words)
+    return _list() if options.command == "list" else _report(options.folder)
+
+
+def _version() -> str:
+    try:
+        return f"sparsejax {version('sparsejax')}"
+    except PackageNotFoundError:
+        return "sparsejax, not installed"
+
+
+def _list() -> int:
+    entries = [CLAIMS.entry(name) for name in CLAIMS]
+    _print_table(
+        {"claim": entry.name, "statement": entry.statement, "source": entry.source}
+        for entry in entries
+    )
+    return 0
+
+
+def _verify(words: list[str]) -> int:
+    name, rest = _claim_name(words)
+    claim = _claim(name)
+    options, config = _parse(claim, rest)
+    _prepare()
+    from sparsejax.runs import FolderError, InvalidConfig, run_claim, terminal_progress
+    from sparsejax.runs.strict_json import dumps
+
+    out = options.out or Path("results", f"{name}-control" if options.control else name)
+    try:
+        run = run_claim(claim, config, out, control=options.control, progress=terminal_progress())
+    except (InvalidConfig, FolderError) as error:
+        raise UsageError(str(error)) from None
+    if options.json:
+        print(dumps(run.record), end="")
+    else:
+        _print_run(run.record, run.rows, run.folder)
+    return _EXIT_CODES[run.verdict.status]
+
+
+def _report(folders: list[Path]) -> int:
+    _prepare()
+    from sparsejax.runs import FolderError, RunFolder, recreate
+
+    code = 0
+    for folder in folders:
+        try:
+            claim = _claim(RunFolder.existing(folder).header["claim"])
+            run = recreate(claim, folder)
+        except (FolderError, UsageError) as error:
+            print(f"sparsejax: {error}", file=sys.stderr)
+            code = USAGE
+            continue
+        _print_run(run.record, run.rows, run.folder)
+    return code
+
+
+def _prepare() -> None:
+    import jax
+    import matplotlib
+
+    # Here and not on import: precision belongs to the process, and this process is ours.
+    jax.config.update("jax_enable_x64", True)
+    matplotlib.use("Agg")
+
+
+def _claim_name(words: list[str]) -> tuple[str, list[str]]:
+    # The claim decides which options there are, so its name is found before they are parsed.
+    places = [
+        place
+        for place, word in enumerate(words)
+        if not word.startswith("-") and words[place - 1 : place] != ["--out"]
+    ]
+    if not places:
+        if {"-h", "--help"} & set(words):
+            print(f"usage: sparsejax verify CLAIM [OPTIONS]\n\n{_names()}\n")
+            print("sparsejax verify CLAIM --help shows the claim's options.\n")
+            print(_EPILOG, end="")
+            raise SystemExit(0)
+        raise UsageError(f"verify needs a claim. {_names()}")
+    place = next((place for place in places if words[place] in CLAIMS), places[0])
+    return words[place], words[:place] + words[place + 1 :]
+
+
+def _names() -> str:
+    return f"Claims: {', '.join(CLAIMS)}"
+
+
+def _claim(name: str) -> Claim:
+    if name not in CLAIMS:
+        close = difflib.get_close_matches(name, CLAIMS)
+        hint = f"did you mean {' or '.join(close)}?" if close else _names()
+        raise UsageError(f"there is no claim named {name!r}: {hint}")
+    return CLAIMS[name]
+
+
+def _parse(claim: Claim, words: list[str]) -> tuple[RunOptions, Any]:
+    import tyro
+
+    invocation = make_dataclass(
+        "Invocation",
+        [
+            ("run", tyro.conf.FlagCreatePairsOff[RunOptions], field(default=RunOptions())),
+            ("setting", claim.Config, field(default=claim.Config())),
+        ],
+        frozen=True,
+    )
+    try:
+        parsed: Any = tyro.cli(
+            invocation,
+            args=words,
+            prog=f"sparsejax verify {claim.name}",
+            description=f"{claim.statement} Source: {claim.source}",
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return parsed.run, parsed.setting
+
+
+def _print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    from sparsejax.runs.report import cell, sentence
+
+    _print_table(rows)
+    budget = "; ".join(f"{name} {cell(size)}" for name, size in record["error_budget"].items())
+    print(f"{sentence(record)}.")
+    print(record["reason"])
+    print(f"margin {cell(record['margin'])}; error budget: {budget or 'none'}")
+    print(f"stored in {folder} (report.html, figure.png, figure.pdf, verdict.json)")
+
+
+def _print_table(rows: Iterable[Mapping[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(str(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row.values()))
+    # A log or a pipe has no width of its own; rich would take 80 columns.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    from sparsejax.runs.report import cell
+
+    return cell(value)

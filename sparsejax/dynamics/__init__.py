@@ -1,0 +1,14 @@
+"""How parameters move: gradient flow, gradient descent and what lies between."""
+
+from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
+from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow
+from sparsejax.dynamics.loss import (
+    LogisticLoss as LogisticLoss,
+    Loss as Loss,
+    SquaredLoss as SquaredLoss,
+    logistic_loss as logistic_loss,
+    squared_loss as squared_loss,
+)
+from sparsejax.dynamics.modified_loss import ModifiedLoss as ModifiedLoss, modified_loss as modified_loss
+from sparsejax.dynamics.sharpness import sharpness as sharpness
+from sparsejax.dynamics.trajectory import STATUSES as STATUSES, Trajectory as Trajectory

@@ -1,0 +1,75 @@
+"""What a run of the dynamics leaves: parameters, losses and probes at saved times, and its status."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+COMPLETED, DIVERGED, NAN, STEP_BUDGET, STEP_UNDERFLOW = range(5)
+STATUSES = (
+    "completed",
+    "diverged",
+    "nan",
+    "step_budget_exhausted",
+    "step_size_underflow",
+)
+
+
+class Trajectory(eqx.Module):
+    """A path of the parameters under gradient flow or a discrete method, at saved times.
+
+    `ts` (S,): flow time; for discrete methods the sum of step sizes. `params`: the parameters'
+    pytree with a leading axis S. `losses`, `grad_norms` (S,). `path_lengths` (S,): the integral of
+    `||d theta||`. `dissipation` (S,): the integral of `||grad L||^2` (a sum over steps of
+    `eta ||grad L||^2` for discrete methods). `probes`: name to array with leading axis S.
+    Entries behind `status_time` are NaN. A pytree; under `vmap` every array gains an axis.
+    """
+
+    ts: Float[Array, "*lanes s"]
+    params: PyTree[Array]
+    losses: Float[Array, "*lanes s"]
+    grad_norms: Float[Array, "*lanes s"]
+    path_lengths: Float[Array, "*lanes s"]
+    dissipation: Float[Array, "*lanes s"]
+    probes: dict[str, PyTree[Array]]
+    status_code: Int[Array, "*lanes"]
+    status_time: Float[Array, "*lanes"]
+    counts: dict[str, Array]
+    method: tuple[tuple[str, Any], ...] = eqx.field(static=True)
+
+    @property
+    def status(self) -> str | np.ndarray:
+        """How it ended, one of `STATUSES`; an array of them for an ensemble."""
+        names = np.asarray(STATUSES)[np.asarray(self.status_code)]
+        return str(names) if names.ndim == 0 else names
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The method, why it was chosen, and how often gradients were evaluated."""
+        counts = {name: _plain(value) for name, value in self.counts.items()}
+        return dict(self.method) | counts
+
+    @property
+    def integrated(self) -> bool:
+        """Whether an integrator made it (a gradient flow), not a discrete method."""
+        return not {"rtol", "dt"}.isdisjoint(dict(self.method))
+
+    @property
+    def final(self) -> PyTree[Array]:
+        """The parameters at the last saved time."""
+        return self.at(-1)
+
+    def at(self, index: int) -> PyTree[Array]:
+        """The parameters at one saved time."""
+        return jax.tree.map(lambda leaf: leaf[index], self.params)
+
+    @property
+    def energy_defect(self) -> Float[Array, "*lanes s"]:
+        """`L_0 - L_t - int ||grad L||^2`: zero for an exact flow, so an estimate of its error."""
+        return self.losses[..., :1] - self.losses - self.dissipation
+
+
+def _plain(value: Array) -> Any:
+    return value.item() if np.ndim(value) == 0 else np.asarray(value)

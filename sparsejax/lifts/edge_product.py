@@ -1,0 +1,97 @@
+"""Pre-activations of one lifted edge: `z_{v,e} = sum over u of M_e(w_(u,v), y_u)` on whole fibres."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparsejax.graphs import Bias, Dense, EdgeMap, Scale
+from sparsejax.lifts.sparse_product import sparse_product, spread
+from sparsejax.lifts.wiring import DenseWiring, SparseWiring
+
+
+def edge_product(
+    edge_map: EdgeMap,
+    weights: Float[Array, "slots n_b *w"],
+    activations: Float[Array, "n_a *y batch"],
+    wiring: DenseWiring | SparseWiring,
+) -> Float[Array, "n_b *z batch"]:
+    """All pre-activations over one base edge; batch is the last axis throughout.
+
+    Scalar weights go through the sparse product (entries of an array-valued activation are folded
+    into the batch), matrix weights through one contraction, any other map through `vmap`.
+    """
+    source_shape, batch = activations.shape[1:-1], activations.shape[-1]
+    output_shape = edge_map.output_shape(source_shape)
+    entries = math.prod(source_shape)
+    n_b = weights.shape[1]
+    if isinstance(edge_map, Scale):
+        flat = activations.reshape(activations.shape[0], entries * batch)
+        if isinstance(wiring, DenseWiring):
+            product = jnp.einsum("uv,ub->vb", weights, flat)
+        else:
+            product = sparse_product(weights, flat, wiring)
+    elif isinstance(edge_map, Dense | Bias):
+        w = weights.reshape(weights.shape[0], n_b, math.prod(output_shape), entries)
+        y = activations.reshape(activations.shape[0], entries, batch)
+        if isinstance(wiring, DenseWiring):
+            product = jnp.einsum("uvoi,uib->vob", w, y)
+        else:
+            product = jnp.einsum("kvoi,kvib->vob", w, _slots(y, wiring))
+    else:
+        product = _mapped(edge_map, weights, activations, wiring)
+    return product.reshape(n_b, *output_shape, batch)
+
+
+def _slots(
+    activations: Float[Array, "n_a *y batch"], wiring: SparseWiring
+) -> Float[Array, "k n_b *y batch"]:
+    """The activation seen in every slot; zero where padding stands for no edge."""
+    seen = spread(activations, wiring)
+    if wiring.present is None:
+        return seen
+    return jnp.where(jnp.expand_dims(wiring.present, range(2, seen.ndim)), seen, 0)
+
+
+def _mapped(
+    edge_map: EdgeMap,
+    weights: Float[Array, "slots n_b *w"],
+    activations: Float[Array, "n_a *y batch"],
+    wiring: DenseWiring | SparseWiring,
+) -> Float[Array, "n_b *z batch"]:
+    """A user's own map, slot by slot so that memory stays at one slot's worth.
+
+    Padding is masked behind the map: a map that is not linear in the activation need not
+    vanish where the activation does. There the map sees the first source, not zero, where it may
+    have no finite derivative, which would be NaN behind the mask.
+    """
+    over_batch = jax.vmap(edge_map, in_axes=(None, -1), out_axes=-1)
+    if isinstance(wiring, DenseWiring):
+        over_targets = jax.vmap(over_batch, in_axes=(0, None))
+
+        def step_dense(total, slot):
+            w, y = slot
+            return total + over_targets(w, y), None
+
+        slots, step = (weights, activations), step_dense
+    else:
+        over_pairs = jax.vmap(over_batch)
+        present = wiring.present
+        if present is None:
+            present = jnp.ones(weights.shape[:2], bool)
+
+        def step_sparse(total, slot):
+            w, y, here = slot
+            out = over_pairs(w, y)
+            return total + jnp.where(jnp.expand_dims(here, range(1, out.ndim)), out, 0), None
+
+        seen = jnp.where(
+            jnp.expand_dims(present, range(2, activations.ndim + 1)),
+            spread(activations, wiring),
+            jax.lax.stop_gradient(activations[None, :1]),
+        )
+        slots, step = (weights, seen, present), step_sparse
+    shape = edge_map.output_shape(activations.shape[1:-1])
+    zero = jnp.zeros((weights.shape[1], *shape, activations.shape[-1]), activations.dtype)
+    return jax.lax.scan(step, zero, slots)[0]

@@ -1,0 +1,223 @@
+"""A claim, from config to verdict, figure and report, in a folder that survives being killed."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from sparsejax.bounds.verdict import Verdict
+from sparsejax.claims.claim import Claim, Measurements, Trial
+from sparsejax.runs.environment import current_environment
+from sparsejax.runs.progress import RunProgress
+from sparsejax.runs.report import report_page
+from sparsejax.runs.settings import config_from_json
+from sparsejax.runs.store import DamagedTrial, FolderError, RunFolder, StoredTrial
+from sparsejax.runs.strict_json import dumps, encode
+
+_DOTS_PER_INCH = 180
+
+
+class InvalidConfig(ValueError):
+    """A config that the claim refuses; nothing was computed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: where it is stored.
+        verdict: as the claim judged.
+        rows: the claim's table.
+        record: what `verdict.json` says.
+    """
+
+    folder: Path
+    verdict: Verdict
+    rows: list[dict[str, Any]]
+    record: dict[str, Any]
+
+
+def run_claim(
+    claim: Claim,
+    config: Any,
+    out: str | Path,
+    *,
+    control: bool = False,
+    progress: RunProgress | None = None,
+) -> Run:
+    """Measure what `out` does not hold yet, then judge, draw and write the report.
+
+    A run that was killed continues where it was: each trial is stored as it ends, and judged from
+    what is stored.
+
+    Args:
+        claim: what to verify.
+        config: an instance of `claim.Config`.
+        out: the run's folder; made when it is not there.
+        control: run `claim.control(config)` instead, which must not come out as holding.
+        progress: told of each trial; silent by default.
+
+    Raises:
+        InvalidConfig: when the claim refuses the config.
+        FolderError: when the folder holds another run or cannot be written.
+    """
+    requested = config
+    try:
+        claim.validate(requested)
+        if control:
+            config = claim.control(requested)
+            claim.validate(config)
+    except ValueError as error:
+        raise InvalidConfig(str(error)) from error
+    trials = _unique(claim, claim.trials(config))
+    here = current_environment()
+    folder = RunFolder.create(
+        out,
+        {
+            "claim": claim.name,
+            "control": control,
+            "config": config,
+            "requested": requested,
+            "environment": here,
+        },
+    )
+    with progress or RunProgress() as told:
+        stored = _load(folder, trials, told)
+        told.start(claim.name, total=len(trials), done=len(stored))
+        for trial in trials:
+            if trial.name in stored:
+                continue
+            told.begin(trial.name)
+            since = time.perf_counter()
+            arrays = claim.measure(config, trial)
+            seconds = time.perf_counter() - since
+            # Read back, so that a resumed run and an uninterrupted one judge the same bytes.
+            stored[trial.name] = folder.save(trial, arrays, here, seconds)
+            told.finish(trial.name, seconds)
+    return _conclude(claim, config, folder, {trial.name: stored[trial.name] for trial in trials})
+
+
+def recreate(claim: Claim, out: str | Path) -> Run:
+    """Judge, draw and report again from a folder alone, measuring nothing.
+
+    Raises:
+        FolderError: when the folder holds no run of this claim, or not all of its trials.
+    """
+    folder = RunFolder.existing(out)
+    if folder.header["claim"] != claim.name:
+        raise FolderError(f"{out} holds a run of {folder.header['claim']}, not of {claim.name}")
+    try:
+        config = config_from_json(claim.Config, folder.header["config"])
+    except ValueError as error:
+        raise FolderError(f"{folder.path / 'config.json'}: {error}") from None
+    trials = _unique(claim, claim.trials(config))
+    damages = _Notes()
+    stored = _load(folder, trials, damages)
+    if len(stored) < len(trials):
+        details = "".join(f"; {text}" for text in damages.texts)
+        raise FolderError(
+            f"{out} holds {len(stored)} of {len(trials)} trials{details}: "
+            "the command that began the run completes it"
+        )
+    return _conclude(claim, config, folder, stored)
+
+
+class _Notes(RunProgress):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def _unique(claim: Claim, trials: list[Trial]) -> list[Trial]:
+    counts = Counter(trial.name for trial in trials)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(f"{claim.name} names two trials alike: {', '.join(twice)}")
+    return trials
+
+
+def _load(folder: RunFolder, trials: list[Trial], progress: RunProgress) -> dict[str, StoredTrial]:
+    stored = {}
+    for trial in trials:
+        try:
+            found = folder.load(trial)
+        except DamagedTrial as damage:
+            progress.note(f"{damage}; it has to be measured again")
+            continue
+        if found is not None:
+            stored[trial.name] = found
+    return stored
+
+
+def _conclude(claim: Claim, config: Any, folder: RunFolder, stored: dict[str, StoredTrial]) -> Run:
+    measurements: Measurements = {name: trial.arrays for name, trial in stored.items()}
+    verdict = claim.judge(config, measurements)
+    rows = encode(claim.table(config, measurements, verdict))
+    figure = claim.draw(config, measurements, verdict)
+    record = _record(claim, folder, verdict, stored)
+    picture = _render(figure, "png")
+    folder.write("figure.png", picture)
+    folder.write("figure.pdf", _render(figure, "pdf"))
+    plt.close(figure)
+    page = report_page(folder.header, record, rows, picture)
+    folder.write("report.html", page.encode())
+    # Last: a folder with a verdict is complete.
+    folder.write("verdict.json", dumps(record).encode())
+    folder.sweep()
+    return Run(folder.path, verdict, rows, record)
+
+
+def _record(
+    claim: Claim, folder: RunFolder, verdict: Verdict, stored: dict[str, StoredTrial]
+) -> dict[str, Any]:
+    began_with = folder.header["environment"]
+    return encode(
+        {
+            "claim": claim.name,
+            "statement": claim.statement,
+            "source": claim.source,
+            "verdict": verdict.status,
+            "vacuous": verdict.vacuous,
+            "margin": verdict.margin,
+            "error_budget": verdict.error_budget,
+            "reason": verdict.reason,
+            "control": folder.header["control"],
+            "summary": verdict.summary,
+            "config": folder.header["config"],
+            "environment": began_with,
+            "other_environments": _others(began_with, stored),
+            "trials": len(stored),
+            "seconds": sum(trial.seconds for trial in stored.values()),
+        }
+    )
+
+
+def _others(began_with: dict[str, Any], stored: dict[str, StoredTrial]) -> list[dict[str, Any]]:
+    # A resumed run may end on another machine or another version: the record says so.
+    def lasting(made_with: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in made_with.items() if name != "time"}
+
+    others: list[dict[str, Any]] = []
+    for trial in stored.values():
+        made_with = lasting(trial.environment)
+        if made_with != lasting(began_with) and made_with not in others:
+            others.append(made_with)
+    return others
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    # Without dates and versions inside, the same trials give the same file.
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,253 @@
+"""A run's folder: its config, and each trial as it ends, so that a killed run resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsejax.claims.claim import Trial
+from sparsejax.runs.settings import differences
+from sparsejax.runs.strict_json import dumps, encode
+
+_RECORD = "__trial__"
+_PARTIAL = ".partial"
+_DIGITS = 64
+
+
+class FolderError(Exception):
+    """A folder that cannot take this run, or does not hold one; the message says what to do."""
+
+
+class DamagedTrial(Exception):
+    """A stored trial that does not read back as it was written."""
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """What a trial's file holds.
+
+    Args:
+        arrays: as `Claim.measure` gave them.
+        parameters: the trial's own.
+        environment: what it was measured with.
+        seconds: wall-clock time that it took.
+    """
+
+    arrays: dict[str, np.ndarray]
+    parameters: dict[str, Any]
+    environment: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An open run folder.
+
+    `config.json` is written first, trials go to `trials/NAME.npz`. Every file is written under
+    another name, flushed to the disk and renamed: a file with its own name is whole.
+
+    Args:
+        path: the folder.
+        header: what `config.json` says: `claim`, `control`, `config`, `requested`, `environment`.
+    """
+
+    path: Path
+    header: dict[str, Any]
+
+    @classmethod
+    def create(cls, path: str | Path, header: Mapping[str, Any]) -> RunFolder:
+        """Start a run in `path`, or continue the one that is there.
+
+        Raises:
+            FolderError: when the folder holds another claim, config or precision, or other files,
+                or cannot be written.
+        """
+        path = Path(path)
+        encoded = encode(header)
+        with _named_failure(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if not (path / "config.json").exists():
+                _refuse_foreign_files(path)
+                write_whole(path / "config.json", dumps(encoded).encode())
+            (path / "trials").mkdir(exist_ok=True)
+        folder = cls.existing(path)
+        _refuse_another_run(path, folder.header, encoded)
+        return folder
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunFolder:
+        """Open a folder that holds a run, finished or not.
+
+        Raises:
+            FolderError: when it holds none, or its `config.json` does not read.
+        """
+        path = Path(path)
+        try:
+            header = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise FolderError(f"{path} holds no run: there is no config.json in it") from None
+        except (OSError, ValueError) as error:
+            raise FolderError(f"{path / 'config.json'} does not read: {error}") from None
+        missing = {"claim", "control", "config", "requested", "environment"} - set(header)
+        if missing:
+            raise FolderError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}")
+        return cls(path, header)
+
+    def trial_path(self, trial: Trial) -> Path:
+        """Where a trial's arrays are, once it has ended."""
+        return self.path / "trials" / f"{trial.name}.npz"
+
+    def save(
+        self,
+        trial: Trial,
+        arrays: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        seconds: float,
+    ) -> StoredTrial:
+        """Store one trial, whole or not at all; what reads back.
+
+        Raises:
+            TypeError: for an array that is not of numbers, booleans or fixed-length strings.
+            ValueError: for an array's name that is reserved.
+            FolderError: when it cannot be written.
+        """
+        plain = {}
+        for name, value in arrays.items():
+            array = np.asarray(value)
+            if array.dtype.kind not in "biufcUS":
+                raise TypeError(
+                    f"trial {trial.name}: {name!r} is an array of {array.dtype}, which a plain "
+                    "npz file cannot hold: return numbers, booleans or fixed-length strings"
+                )
+            if name == _RECORD:
+                raise ValueError(f"trial {trial.name}: the name {name!r} is reserved")
+            plain[name] = array
+        record = {
+            "parameters": trial.parameters,
+            "environment": environment,
+            "seconds": seconds,
+        }
+        plain[_RECORD] = np.array(json.dumps(encode(record), allow_nan=False))
+        write_whole(self.trial_path(trial), _checksummed(plain))
+        stored = self.load(trial)
+        if stored is None:
+            raise FolderError(f"{self.trial_path(trial)} was removed while the run was at work")
+        return stored
+
+    def load(self, trial: Trial) -> StoredTrial | None:
+        """A stored trial; None when it has not been measured.
+
+        Raises:
+            DamagedTrial: when the file is cut short, altered, or of other parameters.
+        """
+        path = self.trial_path(trial)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedTrial(f"{path} does not read ({error.strerror})") from None
+        # Before anything is parsed: a flipped bit may ask the parser for the whole memory.
+        if content[-_DIGITS:] != _digest(content[:-_DIGITS]):
+            raise DamagedTrial(f"{path} is damaged (its checksum does not match)")
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        record = json.loads(str(arrays.pop(_RECORD)))
+        if record["parameters"] != encode(trial.parameters):
+            raise DamagedTrial(f"{path} was measured with other parameters")
+        return StoredTrial(arrays, **record)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, whole or not at all."""
+        write_whole(self.path / name, content)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written."""
+        for folder in (self.path, self.path / "trials"):
+            for partial in folder.glob(f".*{_PARTIAL}"):
+                partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its name never stands for half of it, not even after a power cut.
+
+    Raises:
+        FolderError: when it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    with _named_failure(path):
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    # The rename itself reaches the disk with its folder; not every system opens folders.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FolderError(
+            f"{path} cannot be written: {error.strerror or error}; choose another output folder"
+        ) from None
+
+
+def _checksummed(arrays: dict[str, np.ndarray]) -> bytes:
+    # The checksum of all bytes before it ends the file, inside the zip archive's comment: any
+    # reader of npz files takes it, and there is no second file to lose.
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = b"sha256:" + b"0" * _DIGITS
+    body = buffer.getvalue()[:-_DIGITS]
+    return body + _digest(body)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _refuse_foreign_files(path: Path) -> None:
+    for item in path.iterdir():
+        if not item.name.endswith(_PARTIAL):
+            raise FolderError(
+                f"{path} is not empty and holds no run ({item.name} is in it): "
+                "choose another output folder"
+            )
+
+
+def _refuse_another_run(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    lines = differences(
+        {"claim": there["claim"], "control": there["control"]},
+        {"claim": here["claim"], "control": here["control"]},
+    ) or differences(
+        {**there["config"], "precision": there["environment"].get("dtype")},
+        {**here["config"], "precision": here["environment"].get("dtype")},
+    )
+    if lines:
+        raise FolderError(
+            f"{path} holds another config ({'; '.join(lines)}): "
+            "choose another output folder, or give the options that it was run with"
+        )

@@ -1,0 +1,14 @@
+"""What is to be learned: compositional targets and real data."""
+
+from sparsejax.targets.compositional import (
+    CompositionalTarget as CompositionalTarget,
+    Node as Node,
+    product_tree as product_tree,
+)
+from sparsejax.targets.dataset import Dataset as Dataset
+from sparsejax.targets.sampled import (
+    NAMES as NAMES,
+    data_by_name as data_by_name,
+    real_data as real_data,
+    sampled as sampled,
+)

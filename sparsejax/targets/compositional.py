@@ -1,0 +1,138 @@
+"""Compositionally sparse targets: a DAG of constituent functions of few variables each."""
+
+import dataclasses
+import graphlib
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Constituent = Callable[..., Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """An inner node of the DAG: a constituent function of the values of its parents.
+
+    A parent is the name of another node or an input coordinate `x1`, `x2`, ... (counted from 1).
+    """
+
+    name: str
+    function: Constituent
+    parents: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CompositionalTarget:
+    """A composition of constituent functions: inputs are leaves, the last node is the root.
+
+    `dims` is the number of input coordinates; a target may leave some unused. Static and hashable.
+
+    Raises:
+        ValueError: a parent that does not exist, a doubled name, a cycle, or no nodes.
+
+    Source: Danhofer, D'Ascenzo, Dubach, Poggio 2025, definition 3.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> target = CompositionalTarget(3, (Node("y", lambda a, b: a * b, ("x1", "x3")),))
+        >>> target(jnp.array([[2.0, 5.0, 7.0]])).tolist(), target.support, target.arity
+        ([[14.0]], (1, 3), 2)
+    """
+
+    dims: int
+    nodes: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        if self.dims < 1 or not self.nodes:
+            raise ValueError("a target needs at least one input coordinate and one node")
+        names = [node.name for node in self.nodes]
+        inputs = {f"x{i}" for i in range(1, self.dims + 1)}
+        for name in names:
+            if names.count(name) > 1 or name in inputs:
+                raise ValueError(f"node {name!r}: the name is taken twice")
+        for node in self.nodes:
+            for parent in node.parents:
+                if parent not in inputs and parent not in names:
+                    raise ValueError(f"node {node.name!r}: no parent {parent!r}")
+        try:
+            self.order
+        except graphlib.CycleError as error:
+            raise ValueError(f"the nodes close a cycle: {' -> '.join(error.args[1])}") from None
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The nodes' names, parents first."""
+        names = {node.name for node in self.nodes}
+        graph = {node.name: [p for p in node.parents if p in names] for node in self.nodes}
+        return tuple(graphlib.TopologicalSorter(graph).static_order())
+
+    @property
+    def root(self) -> str:
+        """The name of the output node."""
+        return self.nodes[-1].name
+
+    @property
+    def arity(self) -> int:
+        """The largest number of variables of a constituent."""
+        return max(len(node.parents) for node in self.nodes)
+
+    @property
+    def support(self) -> tuple[int, ...]:
+        """The input coordinates that the output depends on, counted from 1."""
+        parents = {node.name: node.parents for node in self.nodes}
+        reached, open_names = set(), [self.root]
+        while open_names:
+            name = open_names.pop()
+            if name not in reached:
+                reached.add(name)
+                open_names.extend(parents.get(name, ()))
+        return tuple(i for i in range(1, self.dims + 1) if f"x{i}" in reached)
+
+    def values(self, x: Float[Array, "n d"]) -> dict[str, Float[Array, " n"]]:
+        """The value of every input and node on every sample.
+
+        Raises:
+            ValueError: `x` has another number of coordinates.
+        """
+        if x.ndim != 2 or x.shape[1] != self.dims:
+            raise ValueError(f"the target takes x of shape (n, {self.dims}), got {x.shape}")
+        known = {f"x{i + 1}": x[:, i] for i in range(self.dims)}
+        nodes = {node.name: node for node in self.nodes}
+        for name in self.order:
+            known[name] = nodes[name].function(*(known[parent] for parent in nodes[name].parents))
+        return known
+
+    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n 1"]:
+        """The target on every sample."""
+        return self.values(x)[self.root][:, None]
+
+
+def _soft_sign_product(a: Array, b: Array) -> Array:
+    return jnp.tanh(2 * a * b)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return a * b
+
+
+def product_tree(dims: int = 8) -> CompositionalTarget:
+    """`tanh(2 x1 x2) tanh(2 x3 x4)`: a binary tree on four of `dims` coordinates.
+
+    Raises:
+        ValueError: fewer than four coordinates.
+
+    Example:
+        >>> product_tree().support
+        (1, 2, 3, 4)
+    """
+    if dims < 4:
+        raise ValueError(f"product_tree needs at least 4 coordinates, got {dims}")
+    return CompositionalTarget(
+        dims,
+        (
+            Node("left", _soft_sign_product, ("x1", "x2")),
+            Node("right", _soft_sign_product, ("x3", "x4")),
+            Node("y", _product, ("left", "right")),
+        ),
+    )

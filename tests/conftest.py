@@ -1,0 +1,23 @@
+"""Numbers under test are float64, and silent dtype or rank promotion is an error."""
+
+# The package is not imported here: pytest loads this file before the jaxtyping hook is installed,
+# and whatever is imported before the hook goes unchecked.
+import hypothesis
+import jax
+import matplotlib
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+matplotlib.use("Agg")
+
+hypothesis.settings.register_profile(
+    "quick",
+    max_examples=15,
+    deadline=None,
+    # Examples come out the same on every machine: a red run can be repeated.
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("quick")

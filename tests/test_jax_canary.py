@@ -1,0 +1,48 @@
+"""The installed JAX computes what it is asked to: one release did not."""
+
+import importlib.metadata
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsejax import compatibility
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_vmapped_matrix_product_is_what_numpy_says(compiled):
+    rows = np.random.default_rng(0).normal(size=(20_000, 3))
+    matrix = np.random.default_rng(1).normal(size=(3, 3))
+
+    def squared_norms(rows, matrix):
+        return jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2))(rows)
+
+    if compiled:
+        squared_norms = jax.jit(squared_norms)
+    computed = np.asarray(squared_norms(jnp.asarray(rows), jnp.asarray(matrix)))
+    expected = ((rows @ matrix.T) ** 2).sum(axis=1)
+    wrong = int(np.sum(~np.isclose(computed, expected, rtol=1e-10, atol=0.0)))
+    assert wrong == 0, (
+        f"{wrong} of {len(rows)} rows are wrong: jax {jax.__version__} miscompiles on this machine "
+        "(known of jax 0.10.2 on CPU, jax issue 39103); no result of this installation counts"
+    )
+
+
+@pytest.mark.parametrize("package", ["jax", "jaxlib"])
+def test_the_miscompiling_release_is_refused_by_name(monkeypatch, package):
+    monkeypatch.setattr(
+        compatibility, "version", lambda name: "0.10.2" if name == package else "0.10.1"
+    )
+    with pytest.raises(ImportError, match=rf"{package} 0\.10\.2 silently miscompiles"):
+        compatibility.refuse_miscompiling_jax()
+
+
+def test_other_releases_and_absent_packages_are_not_refused(monkeypatch):
+    compatibility.refuse_miscompiling_jax()
+
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(compatibility, "version", absent)
+    compatibility.refuse_miscompiling_jax()
