@@ -32,7 +32,7 @@ def finite_rows(*columns: Float[np.ndarray, " s"]) -> int:
     """How many saved times there are before the first entry that is not finite.
 
     Raises:
-        ValueError: none.
+        ValueError: there are none.
     """
     finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
     last = len(finite) if finite.all() else int(np.argmin(finite))

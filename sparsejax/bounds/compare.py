@@ -98,7 +98,10 @@ def compare(
     worst, time = float(excess[at]), float(bound.ts[at])
     moved = np.abs(measured - measured[0])
     if unknown[at]:
-        status, reason = "inconclusive", f"the slack or its budget is not a number at t = {time:.3g}"
+        status, reason = (
+            "inconclusive",
+            f"the slack or its budget is not a number at t = {time:.3g}",
+        )
     elif bound.kind == "identity" and worst > 1:
         status = "violated"
         reason = f"the two sides differ by {worst:.2g} error budgets at t = {time:.3g}"

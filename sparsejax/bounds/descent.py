@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows
 from sparsejax.bounds.quadrature import cumulative
 from sparsejax.bounds.tangent import SOURCE, Form, convex_curve, squared_curve, tangent_constants
-from sparsejax.dynamics import SquaredLoss, Trajectory
+from sparsejax.dynamics import Trajectory, squared_loss
 from sparsejax.tangent import Function
 
 POINTS = 9
@@ -35,7 +36,7 @@ def step_curvatures(
     def of_step(pair):
         start, end = pair
         direction = jax.tree.map(jnp.subtract, end, start)
-        squared = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(direction))
+        squared = jnp.sum(jnp.square(ravel_pytree(direction)[0]))
 
         def along(s):
             return loss(jax.tree.map(lambda a, d: a + s.astype(a.dtype) * d, start, direction))
@@ -55,9 +56,9 @@ def step_curvatures(
 def descent(
     f: Function,
     run: Trajectory,
-    x: PyTree[Array],
-    targets: Array,
-    eps: float,
+    x: PyTree,
+    targets: Array | np.ndarray,
+    eps: float | int | Array,
     *,
     form: Form = "squared",
 ) -> Bound:
@@ -71,6 +72,7 @@ def descent(
     Raises:
         ValueError: `eps` negative or an unknown form.
     """
+    eps = float(eps)
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps}")
     if form not in ("squared", "convex"):
@@ -80,7 +82,7 @@ def descent(
     last = finite_rows(losses)
     ts, initial = ts[:last], float(losses[0])
     params = jax.tree.map(lambda leaf: leaf[:last], run.params)
-    loss = SquaredLoss(f, x, targets)
+    loss = squared_loss(f, x, targets)
     kappa = np.asarray(tangent_constants(f, run, x, targets, eps), float)[: last - 1]
     curvatures = np.asarray(step_curvatures(loss, params), float)
     etas = np.diff(ts)

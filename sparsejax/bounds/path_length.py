@@ -67,7 +67,9 @@ def a_priori(
         quadrature_error=np.zeros_like(ts),
         initial=initial,
         hypotheses=(
-            Hypothesis("the tangent constant is finite over the ball", math.isfinite(kappa_over_ball)),
+            Hypothesis(
+                "the tangent constant is finite over the ball", math.isfinite(kappa_over_ball)
+            ),
         ),
         details={"radius": ball_radius(initial, float(ts[-1]))},
     )

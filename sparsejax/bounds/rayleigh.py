@@ -1,4 +1,4 @@
-"""The exact rate of gradient flow on the squared loss, and the kernel's least-eigenvalue rate (2.3)."""
+"""The exact rate of gradient flow on the squared loss, and the least-eigenvalue rate (2.3)."""
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ def _quotients(f, params, x, targets) -> tuple[Array, Array]:
     return jax.lax.map(at, params)
 
 
-def rayleigh(f: Function, flow: Trajectory, x: PyTree[Array], targets: Array) -> Bound:
+def rayleigh(f: Function, flow: Trajectory, x: PyTree, targets: Array | np.ndarray) -> Bound:
     """The identity `L_t = L_0 exp(-4 int R)`, `R = <r, K r> / <r, r>` at the saved times.
 
     Raises:
@@ -34,7 +34,7 @@ def rayleigh(f: Function, flow: Trajectory, x: PyTree[Array], targets: Array) ->
     return _exponential(f, flow, x, targets, np.asarray(quotients, float), "identity")
 
 
-def least_eigenvalue(f: Function, flow: Trajectory, x: PyTree[Array], targets: Array) -> Bound:
+def least_eigenvalue(f: Function, flow: Trajectory, x: PyTree, targets: Array | np.ndarray) -> Bound:
     """The classical rate `L_t <= L_0 exp(-4 int lambda_min(K))`; vacuous where `K` is singular.
 
     Raises:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero
 from sparsejax.bounds.quadrature import inverse_square_integral, thinning_error
-from sparsejax.dynamics import Loss, SquaredLoss, Trajectory
+from sparsejax.dynamics import Loss, SquaredLoss, Trajectory, squared_loss
 from sparsejax.tangent import Function, convex_tangent_constant, tangent_constant
 
 Form = Literal["squared", "convex"]
@@ -21,13 +21,13 @@ SOURCE = "derived from Robin, Scaman, Lelarge 2024, definition of tangent approx
 def tangent(
     f: Function,
     flow: Trajectory,
-    x: PyTree[Array],
-    targets: Array,
-    eps: float,
+    x: PyTree,
+    targets: Array | np.ndarray,
+    eps: float | int | Array,
     *,
     form: Form = "squared",
     loss: Loss | None = None,
-    kappas: Float[Array, " s"] | None = None,
+    kappas: Float[Array | np.ndarray, " s"] | None = None,
 ) -> Bound:
     """The promised loss along a gradient flow, from `kappa_eps` at its saved times.
 
@@ -48,6 +48,7 @@ def tangent(
         >>> bool((flow.losses <= bound.values + 1e-6).all())
         True
     """
+    eps = float(eps)
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps}")
     if form not in ("squared", "convex"):
@@ -67,7 +68,7 @@ def tangent(
         return curve(initial, eps, inverse_square_integral(ts[kept], kappa[kept]))
 
     finite = np.isfinite(kappa)
-    own = SquaredLoss(f, x, targets) if loss is None else loss
+    own = squared_loss(f, x, targets) if loss is None else loss
     recomputed = float(own(flow.at(0)))
     agrees = bool(np.isclose(recomputed, initial, rtol=1e-5, atol=1e-12))
     hypotheses = (
@@ -117,9 +118,9 @@ def _constants(f, params, x, targets, eps, loss):
 def tangent_constants(
     f: Function,
     flow: Trajectory,
-    x: PyTree[Array],
-    targets: Array,
-    eps: float,
+    x: PyTree,
+    targets: Array | np.ndarray,
+    eps: float | int | Array,
     *,
     loss: Loss | None = None,
 ) -> Float[Array, " s"]:
@@ -163,7 +164,7 @@ def squared_curve(initial: float, eps: float, s: Vector) -> Vector:
         far = (z - np.log1p(z)) / np.square(np.maximum(z, 1e-3))
         return -np.where(z < 1e-3, near, far) / np.square(gap)
 
-    goal = g(np.asarray(rho0 - q)) - 2 * s
+    goal = g(np.full_like(s, rho0 - q)) - 2 * s
     low, high = np.full_like(s, np.log(rho0 - q) - 80), np.full_like(s, np.log(rho0 - q))
     for _ in range(100):
         middle = (low + high) / 2

@@ -3,10 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["holds", "violated", "inconclusive", "not_applicable"]
-STATUSES: tuple[Status, ...] = ("holds", "violated", "inconclusive", "not_applicable")
+STATUSES = ("holds", "violated", "inconclusive", "not_applicable")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Verdict:
         1e-06
     """
 
-    status: Status
+    status: str
     vacuous: bool = False
     margin: float = math.nan
     error_budget: Mapping[str, float] = dataclasses.field(default_factory=dict)

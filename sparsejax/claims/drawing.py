@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -38,7 +39,7 @@ _STYLE = {
 
 @contextlib.contextmanager
 def paper_style() -> Iterator[None]:
-    """The settings of all figures, for the length of a `with` block; global settings stay as they are."""
+    """The settings of all figures, for the length of a `with` block."""
     with mpl.rc_context(_STYLE):
         yield
 

@@ -1,9 +1,8 @@
-"""Gradient descent against gradient flow: first order in the step size, second against the modified flow."""
+"""Gradient descent against the gradient flow and against the modified flow: orders 1 and 2."""
 
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
-from sparsejax.claims.drawing import BLUE, GREY, RED, paper_style, panels
+from sparsejax.claims.drawing import BLUE, GREY, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.claims.statistics import log_log_slope, mean_interval
 from sparsejax.dynamics import gradient_descent, gradient_flow, modified_loss, sharpness
@@ -25,7 +24,7 @@ LABELS = {"flow": "gradient flow", "modified_flow": "modified flow"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(LiftSetting):
+class FlowVsGdConfig(LiftSetting):
     """Gradient descent at a ladder of step sizes, to one flow time."""
 
     samples: int = 100
@@ -58,9 +57,9 @@ class FlowVsGd:
         "modified flow to second order."
     )
     source = "Barrett, Dherin, ICLR 2021 (arXiv 2009.11162)"
-    Config = Config
+    Config = FlowVsGdConfig
 
-    def validate(self, config: Config) -> None:
+    def validate(self, config: FlowVsGdConfig) -> None:
         """Refuse a bad config before any compute."""
         check_setting(config, (config.size,))
         for field, least in (("lifts", 2), ("halvings", 2), ("coarsest_steps", 1)):
@@ -72,15 +71,15 @@ class FlowVsGd:
         if not 0 < config.confidence < 1:
             raise ValueError(f"confidence: must lie in (0, 1), got {config.confidence}")
 
-    def control(self, config: Config) -> Config:
+    def control(self, config: FlowVsGdConfig) -> FlowVsGdConfig:
         """Step sizes all above 2 / sharpness: gradient descent follows no flow there."""
         return dataclasses.replace(config, steepest=5.0 * 2**config.halvings)
 
-    def trials(self, config: Config) -> list[Trial]:
+    def trials(self, config: FlowVsGdConfig) -> list[Trial]:
         """One trial a lift."""
         return [Trial(f"lift{number:03d}", {"number": number}) for number in range(config.lifts)]
 
-    def measure(self, config: Config, trial: Trial) -> dict[str, np.ndarray]:
+    def measure(self, config: FlowVsGdConfig, trial: Trial) -> dict[str, np.ndarray]:
         """Distances to the flow and to the modified flow at every step size."""
         lift = problem(config, config.size, trial.parameters["number"])
         loss, params = lift.loss, lift.params
@@ -126,7 +125,7 @@ class FlowVsGd:
             **{f"error_{kind}": errors[kind] for kind in ORDERS},
         }
 
-    def judge(self, config: Config, measurements: Measurements) -> Verdict:
+    def judge(self, config: FlowVsGdConfig, measurements: Measurements) -> Verdict:
         """Holds where the intervals of both orders lie within 0.15 of 1 and 2."""
         trials = list(measurements.values())
         usable = [v for v in trials if v["stable"].all() and v["completed"].all()]
@@ -171,22 +170,20 @@ class FlowVsGd:
             f"{summary['order_high'][kind]:.3f}] against the {LABELS[kind]}"
             for kind in ORDERS
         )
-        status = next(
-            (s for s in ("violated", "inconclusive") if s in statuses), "holds"
-        )
+        status = next((s for s in ("violated", "inconclusive") if s in statuses), "holds")
         if status == "holds" and budget["integrator"] > worst:
             status = "inconclusive"
         return Verdict(status, False, worst, budget, f"fitted orders {said}", summary)
 
-    def draw(self, config: Config, measurements: Measurements, verdict: Verdict) -> Figure:
+    def draw(self, config: FlowVsGdConfig, measurements: Measurements, verdict: Verdict) -> Figure:
         """Distances against step size on log axes, with lines of slope 1 and 2."""
         with paper_style():
             figure, (axes,) = panels(1, width=4.6, height=3.6)
             drawn = False
             for kind, color, marker in (("flow", BLUE, "o"), ("modified_flow", RED, "s")):
-                label = f"to the {LABELS[kind]}"
-                if kind in verdict.summary.get("order", {}):
-                    label += f": order {verdict.summary['order'][kind]:.2f}"
+                fitted = verdict.summary.get("order", {}).get(kind)
+                order = "" if fitted is None else f": order {fitted:.2f}"
+                label: str | None = f"to the {LABELS[kind]}{order}"
                 for values in measurements.values():
                     scaled = _scaled_etas(values)
                     distance = values[f"distance_{kind}"] / values["moved"]
@@ -201,9 +198,7 @@ class FlowVsGd:
                     scaled = _scaled_etas(next(iter(measurements.values())))
                     middle = np.exp(np.nanmean(np.log(stacked[:, -1])))
                     guide = middle * (scaled / scaled[-1]) ** ORDERS[kind]
-                    axes.loglog(
-                        scaled, guide, ":", color=GREY, label=f"slope {ORDERS[kind]:g}"
-                    )
+                    axes.loglog(scaled, guide, ":", color=GREY, label=f"slope {ORDERS[kind]:g}")
             axes.axvline(2.0, color=GREY, lw=1, label="stability limit")
             axes.set_xscale("log")
             axes.set_xlabel(r"step size $\eta \times$ sharpness")
@@ -218,7 +213,7 @@ class FlowVsGd:
         return figure
 
     def table(
-        self, config: Config, measurements: Measurements, verdict: Verdict
+        self, config: FlowVsGdConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
         """One row a step size, medians over lifts."""
         rows = []

@@ -1,4 +1,4 @@
-"""PAC-convergence: the fraction of random lifts whose gradient flow reaches a level, against size."""
+"""PAC-convergence: the fraction of random lifts whose flow reaches a level, against size."""
 
 import dataclasses
 from typing import Any
@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
-from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, paper_style, panels
+from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.claims.statistics import clopper_pearson, learning_number
 from sparsejax.dynamics import gradient_flow
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(LiftSetting):
+class PacConvergenceConfig(LiftSetting):
     """Gradient flows of many random lifts of each size."""
 
     sizes: tuple[int, ...] = (16, 32, 64, 128)
@@ -45,9 +45,9 @@ class PacConvergence:
         "at least 1 - delta."
     )
     source = "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)"
-    Config = Config
+    Config = PacConvergenceConfig
 
-    def validate(self, config: Config) -> None:
+    def validate(self, config: PacConvergenceConfig) -> None:
         """Refuse a bad config before any compute."""
         check_setting(config, config.sizes)
         if config.lifts < 1:
@@ -59,12 +59,12 @@ class PacConvergence:
             if not getattr(config, field) > 0:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
-    def control(self, config: Config) -> Config:
+    def control(self, config: PacConvergenceConfig) -> PacConvergenceConfig:
         """Lifts that are too small, given a level that they cannot reach."""
         smallest = max(config.in_degree, 8)
         return dataclasses.replace(config, sizes=(smallest,), eps_fraction=config.eps_fraction / 5)
 
-    def trials(self, config: Config) -> list[Trial]:
+    def trials(self, config: PacConvergenceConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
         return [
             Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
@@ -72,7 +72,7 @@ class PacConvergence:
             for number in range(config.lifts)
         ]
 
-    def measure(self, config: Config, trial: Trial) -> dict[str, np.ndarray]:
+    def measure(self, config: PacConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
         """One flow: losses, the level, and whether it was reached."""
         lift = problem(config, trial.parameters["size"], trial.parameters["number"])
         loss = lift.loss
@@ -98,7 +98,7 @@ class PacConvergence:
             "flow_status": np.asarray(flow.status),
         }
 
-    def judge(self, config: Config, measurements: Measurements) -> Verdict:
+    def judge(self, config: PacConvergenceConfig, measurements: Measurements) -> Verdict:
         """Holds where a learning number exists among the tested sizes."""
         counts = _counts(config, measurements)
         trials = {size: total for size, (_, total) in counts.items() if total}
@@ -124,16 +124,17 @@ class PacConvergence:
             "delta": config.delta,
         }
         if number is not None:
-            status, reason = "holds", (
-                f"from size {number} on, every lower confidence limit is at least {goal:g}"
-            )
+            status = "holds"
+            reason = f"from size {number} on, every lower confidence limit is at least {goal:g}"
         elif high < goal:
-            status, reason = "violated", (
-                f"at the largest size, {largest}, at most a fraction {high:.2f} succeeds by flow "
-                f"time {config.t1:g}: no learning number up to there"
+            status = "violated"
+            reason = (
+                f"at the largest size, {largest}, at most a fraction {high:.2f} succeeds by "
+                f"flow time {config.t1:g}: no learning number up to there"
             )
         else:
-            status, reason = "inconclusive", (
+            status = "inconclusive"
+            reason = (
                 f"at the largest size, {largest}, the success probability lies in "
                 f"[{low:.2f}, {high:.2f}], which does not decide {goal:g}; draw more lifts"
             )
@@ -145,7 +146,7 @@ class PacConvergence:
         }
         return Verdict(status, False, low - goal, budget, reason, summary)
 
-    def draw(self, config: Config, measurements: Measurements, verdict: Verdict) -> Figure:
+    def draw(self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict) -> Figure:
         """Success fraction with intervals against size; all losses of smallest and largest size."""
         summary = verdict.summary
         sizes = sorted(int(size) for size in summary["success_fraction"])
@@ -177,9 +178,11 @@ class PacConvergence:
             left.set_ylabel("fraction of lifts that reach the level")
             left.set_title("success against size")
             left.legend(loc="upper left")
-            shown = [(sizes[0], ORANGE), (sizes[-1], BLUE)] if len(sizes) > 1 else [(sizes[0], BLUE)]
+            shown = (
+                [(sizes[0], ORANGE), (sizes[-1], BLUE)] if len(sizes) > 1 else [(sizes[0], BLUE)]
+            )
             for size, color in shown:
-                label = f"size {size}"
+                label: str | None = f"size {size}"
                 for name, values in measurements.items():
                     if _size(name) == size:
                         ratio = values["losses"] / values["losses"][0]
@@ -197,7 +200,7 @@ class PacConvergence:
         return figure
 
     def table(
-        self, config: Config, measurements: Measurements, verdict: Verdict
+        self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
         """One row a size."""
         summary = verdict.summary
@@ -225,7 +228,7 @@ class PacConvergence:
         return rows
 
 
-def _counts(config: Config, measurements: Measurements) -> dict[int, tuple[int, int]]:
+def _counts(config: PacConvergenceConfig, measurements: Measurements) -> dict[int, tuple[int, int]]:
     """Successes and trials at each size."""
     counts = {}
     for size in config.sizes:

@@ -17,7 +17,7 @@ REFINEMENT = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(LiftSetting):
+class TangentApproximationConfig(LiftSetting):
     """Gradient flows of random lifts of growing size, with their tangent constants."""
 
     sizes: tuple[int, ...] = (64, 128, 256, 512)
@@ -44,9 +44,9 @@ class TangentApproximation:
         "random sparse lifts make it small as they grow."
     )
     source = "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)"
-    Config = Config
+    Config = TangentApproximationConfig
 
-    def validate(self, config: Config) -> None:
+    def validate(self, config: TangentApproximationConfig) -> None:
         """Refuse a bad config before any compute."""
         check_setting(config, config.sizes)
         if config.lifts < 1:
@@ -59,12 +59,12 @@ class TangentApproximation:
             if not getattr(config, field) > 0:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
-    def control(self, config: Config) -> Config:
-        """Lifts with fewer parameters than it takes: no small step reaches eps, nothing is promised."""
+    def control(self, config: TangentApproximationConfig) -> TangentApproximationConfig:
+        """Lifts that are too small: no step of the linearised network reaches eps."""
         smallest = max(config.in_degree, 8)
         return dataclasses.replace(config, sizes=(smallest, 2 * smallest))
 
-    def trials(self, config: Config) -> list[Trial]:
+    def trials(self, config: TangentApproximationConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
         return [
             Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
@@ -72,15 +72,13 @@ class TangentApproximation:
             for number in range(config.lifts)
         ]
 
-    def measure(self, config: Config, trial: Trial) -> dict[str, np.ndarray]:
+    def measure(self, config: TangentApproximationConfig, trial: Trial) -> dict[str, np.ndarray]:
         """One flow, its tangent constants, both bounds and their verdicts."""
         lift = problem(config, trial.parameters["size"], trial.parameters["number"])
         ts = config.t1 * np.linspace(0.0, 1.0, config.probes + 1) ** 2
         loss = lift.loss
         flow = gradient_flow(loss, lift.params, config.t1, saveat=ts, rtol=config.rtol)
-        fine = gradient_flow(
-            loss, lift.params, config.t1, saveat=ts, rtol=config.rtol / REFINEMENT
-        )
+        fine = gradient_flow(loss, lift.params, config.t1, saveat=ts, rtol=config.rtol / REFINEMENT)
         initial = float(flow.losses[0])
         eps = config.eps_fraction * initial
         f = lift.lift.apply
@@ -105,14 +103,12 @@ class TangentApproximation:
             measured[f"{form}_bound"] = values
         return measured
 
-    def judge(self, config: Config, measurements: Measurements) -> Verdict:
+    def judge(self, config: TangentApproximationConfig, measurements: Measurements) -> Verdict:
         """Every applicable bound must hold, and the tangent constant must fall with size."""
         largest = max(config.sizes)
         trials = [(_size(name), values) for name, values in sorted(measurements.items())]
         verdicts = [(size, v, form) for size, v in trials for form in ("convex", "squared")]
-        decisive = _decisive(
-            [v for size, v in trials if size == largest] or [v for _, v in trials]
-        )
+        decisive = _decisive([v for size, v in trials if size == largest] or [v for _, v in trials])
         budget = {
             part: float(decisive[f"squared_budget_{part}"])
             for part in ("integrator", "quadrature", "sampling", "floating_point")
@@ -121,37 +117,34 @@ class TangentApproximation:
         summary = self._summary(config, measurements)
         vacuous = all(bool(v[f"{form}_vacuous"]) for _, v, form in verdicts)
         statuses = [str(v[f"{form}_status"]) for _, v, form in verdicts]
-        at_largest = [
-            str(v[f"{form}_status"]) for size, v, form in verdicts if size == largest
-        ]
+        at_largest = [str(v[f"{form}_status"]) for size, v, form in verdicts if size == largest]
         medians = [summary["kappa_at_start"][str(size)] for size in config.sizes]
         falling = all(b <= a for a, b in zip(medians, medians[1:], strict=False))
+        held = statuses.count("holds")
         if "violated" in statuses:
-            status, reason = "violated", (
-                f"{statuses.count('violated')} of {len(statuses)} bounds are exceeded"
-            )
+            status = "violated"
+            reason = f"{statuses.count('violated')} of {len(statuses)} bounds are exceeded"
         elif vacuous:
-            status, reason = "not_applicable", (
-                "the tangent constant is infinite on every lift: they are too small for the level "
-                "eps, and no bound says anything"
+            status = "not_applicable"
+            reason = (
+                "the tangent constant is infinite on every lift: they are too small for the "
+                "level eps, and no bound says anything"
             )
         elif set(at_largest) != {"holds"}:
-            status, reason = "inconclusive", (
-                f"at size {largest} the bounds came out as {', '.join(sorted(set(at_largest)))}"
-            )
+            status = "inconclusive"
+            reason = f"at size {largest} the bounds are {', '.join(sorted(set(at_largest)))}"
         elif not falling:
-            status, reason = "inconclusive", (
-                "all bounds hold, but the median tangent constant does not fall with size"
-            )
+            status = "inconclusive"
+            reason = "all bounds hold, but the median tangent constant does not fall with size"
         else:
-            status, reason = "holds", (
-                f"all applicable bounds hold ({statuses.count('holds')} of {len(statuses)}, the "
-                f"others are not applicable), and the median tangent constant at the start falls "
-                f"with size to {medians[-1]:.3g}"
+            status = "holds"
+            reason = (
+                f"{held} of {len(statuses)} bounds hold and none is exceeded, and the median "
+                f"tangent constant at the start falls with size to {medians[-1]:.3g}"
             )
         return Verdict(status, vacuous, margin, budget, reason, summary)
 
-    def _summary(self, config: Config, measurements: Measurements) -> dict[str, Any]:
+    def _summary(self, config: TangentApproximationConfig, measurements: Measurements) -> dict[str, Any]:
         by_size: dict[int, list[dict[str, np.ndarray]]] = {size: [] for size in config.sizes}
         for name, values in measurements.items():
             by_size[_size(name)].append(values)
@@ -165,9 +158,7 @@ class TangentApproximation:
         return {
             "kappa_at_start": medians(lambda v: float(v["kappas"][0])),
             "loss_at_end_over_initial": medians(lambda v: v["losses"][-1] / v["losses"][0]),
-            "bound_at_end_over_initial": medians(
-                lambda v: v["squared_bound"][-1] / v["losses"][0]
-            ),
+            "bound_at_end_over_initial": medians(lambda v: v["squared_bound"][-1] / v["losses"][0]),
             "convex_bound_at_end_over_initial": medians(
                 lambda v: v["convex_bound"][-1] / v["losses"][0]
             ),
@@ -176,7 +167,7 @@ class TangentApproximation:
             "samples": config.samples,
         }
 
-    def draw(self, config: Config, measurements: Measurements, verdict: Verdict) -> Figure:
+    def draw(self, config: TangentApproximationConfig, measurements: Measurements, verdict: Verdict) -> Figure:
         """Loss with its bounds at the largest size; tangent constant against size."""
         largest = max(config.sizes)
         name = sorted(n for n in measurements if _size(n) == largest)[0]
@@ -201,7 +192,7 @@ class TangentApproximation:
         return figure
 
     def table(
-        self, config: Config, measurements: Measurements, verdict: Verdict
+        self, config: TangentApproximationConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
         """One row a size."""
         summary = verdict.summary
@@ -247,7 +238,7 @@ def _decisive(trials: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return min(trials, key=slack)
 
 
-def _draw_constants(axes, config: Config, measurements: Measurements) -> None:
+def _draw_constants(axes, config: TangentApproximationConfig, measurements: Measurements) -> None:
     """Tangent constants at the start; unattainable ones stand on a line of their own at the top."""
     sizes = np.array([_size(name) for name in measurements])
     kappas = np.array([values["kappas"][0] for values in measurements.values()])

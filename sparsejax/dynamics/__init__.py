@@ -9,6 +9,9 @@ from sparsejax.dynamics.loss import (
     logistic_loss as logistic_loss,
     squared_loss as squared_loss,
 )
-from sparsejax.dynamics.modified_loss import ModifiedLoss as ModifiedLoss, modified_loss as modified_loss
+from sparsejax.dynamics.modified_loss import (
+    ModifiedLoss as ModifiedLoss,
+    modified_loss as modified_loss,
+)
 from sparsejax.dynamics.sharpness import sharpness as sharpness
 from sparsejax.dynamics.trajectory import STATUSES as STATUSES, Trajectory as Trajectory

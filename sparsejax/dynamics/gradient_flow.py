@@ -44,13 +44,13 @@ _WHY_DEFAULT = (
 def gradient_flow(
     loss: Callable[[PyTree], Array],
     params: PyTree,
-    t1: float,
+    t1: float | int,
     *,
-    saveat: Float[Array, " s"] | None = None,
+    saveat: Float[Array | np.ndarray, " s"] | None = None,
     solver: str | diffrax.AbstractSolver | None = None,
     rtol: float = 1e-6,
     atol: float | None = None,
-    dt: float | None = None,
+    dt: float | int | None = None,
     max_steps: int = 100_000,
     probes: Mapping[str, Probe] | None = None,
 ) -> Trajectory:
@@ -100,15 +100,15 @@ def gradient_flow(
         known = ", ".join([*_ADAPTIVE, *FIXED_STEP_RULES])
         raise ValueError(f"unknown solver {solver!r}; known are {known}")
     atol = rtol if atol is None else atol
-    method = (("solver", name), ("why", why), ("rtol", float(rtol)), ("atol", float(atol)))
+    controlled = (("solver", name), ("why", why), ("rtol", float(rtol)), ("atol", float(atol)))
     # Numbers go in as arrays, and the method's description not at all: no recompilation for them.
     tolerances = (jnp.asarray(rtol, float), jnp.asarray(atol, float))
     first = None if dt is None else jnp.asarray(dt, float)
     flow = _adaptive(loss, params, ts, probes, chosen, tolerances, first, max_steps)
-    return dataclasses.replace(flow, method=method)
+    return dataclasses.replace(flow, method=controlled)
 
 
-def _save_times(saveat: Any, t1: float) -> Float[Array, " s"]:
+def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
     if not (t1 > 0 and math.isfinite(t1)):
         raise ValueError(f"t1 must be positive and finite, got {t1}")
     ts = np.linspace(0.0, t1, 101) if saveat is None else np.asarray(saveat, float)
@@ -122,8 +122,11 @@ def _save_times(saveat: Any, t1: float) -> Float[Array, " s"]:
 def _flow_field(loss, unravel):
     """The field of (theta, path length, dissipation): both integrals come at no extra gradient."""
 
+    # Under jit the loss is traced once, however often the solver writes the field down.
+    gradient_of = jax.jit(jax.grad(lambda theta: loss(unravel(theta))))
+
     def field(t, y, args):
-        gradient = jax.grad(lambda theta: loss(unravel(theta)))(y[:-2])
+        gradient = gradient_of(y[:-2])
         squared = jnp.sum(jnp.square(gradient))
         # sqrt has no derivative at a critical point, where the path has ended anyway.
         norm = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
@@ -190,9 +193,7 @@ def _fixed(loss, params, ts, probes, rule, dt, max_steps) -> Trajectory:
     )
 
 
-def _finish(
-    loss, unravel, ts, states, code, reached, last, theta0, probes, counts
-) -> Trajectory:
+def _finish(loss, unravel, ts, states, code, reached, last, theta0, probes, counts) -> Trajectory:
     """Losses, gradients and probes at the saved states, and what to call the ending.
 
     `code` is what the integrator says of its end, at time `reached` in the state `last`.

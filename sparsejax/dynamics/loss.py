@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax.dynamics.finiteness import concrete, require_finite
 
-Function = Callable[[PyTree, PyTree], Array]
+Function = Callable[[PyTree, PyTree], Any]
 
 
 class Loss(eqx.Module):
@@ -30,9 +31,7 @@ class Loss(eqx.Module):
         return self.targets.shape[0]
 
     @abc.abstractmethod
-    def per_sample(
-        self, outputs: Float[Array, "n *c"], targets: Array
-    ) -> Float[Array, " n"]:
+    def per_sample(self, outputs: Float[Array, "n *c"], targets: Array) -> Float[Array, " n"]:
         """The loss of each sample, from outputs and targets."""
 
     def of_outputs(self, outputs: Float[Array, "n *c"]) -> Float[Array, ""]:
@@ -68,7 +67,7 @@ class LogisticLoss(Loss):
         return jnp.sum(losses.reshape(losses.shape[0], -1), axis=1)
 
 
-def squared_loss(f: Function, x: PyTree, targets: Array) -> SquaredLoss:
+def squared_loss(f: Function, x: PyTree, targets: Array | np.ndarray) -> SquaredLoss:
     """`params -> mean over samples of ||f(params, x) - targets||^2`.
 
     `x`: an array or a pytree of arrays, samples first; `targets`: `(n, C)`, or `(n,)` for one
@@ -86,7 +85,7 @@ def squared_loss(f: Function, x: PyTree, targets: Array) -> SquaredLoss:
     return SquaredLoss(f, *checked_data(x, targets))
 
 
-def logistic_loss(f: Function, x: PyTree, labels: Array) -> LogisticLoss:
+def logistic_loss(f: Function, x: PyTree, labels: Array | np.ndarray) -> LogisticLoss:
     """`params -> mean over samples of log(1 + exp(-y f))`, labels -1 and +1.
 
     Raises:
@@ -105,7 +104,7 @@ def logistic_loss(f: Function, x: PyTree, labels: Array) -> LogisticLoss:
     return LogisticLoss(f, x, labels)
 
 
-def checked_data(x: PyTree, targets: Array) -> tuple[PyTree, Array]:
+def checked_data(x: PyTree, targets: Array | np.ndarray) -> tuple[PyTree, Array]:
     """Arrays with equal numbers of samples and finite entries; raises ValueError otherwise."""
     x, targets = jax.tree.map(jnp.asarray, x), jnp.asarray(targets)
     leaves = jax.tree.leaves(x)

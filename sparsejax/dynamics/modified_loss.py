@@ -31,12 +31,12 @@ class ModifiedLoss(eqx.Module):
         return value + self.eta.astype(value.dtype) / 4 * sum(squares[1:], squares[0])
 
 
-def modified_loss(loss: Callable[[PyTree], Array], eta: float) -> ModifiedLoss:
+def modified_loss(loss: Callable[[PyTree], Array], eta: float | int) -> ModifiedLoss:
     """`L + eta/4 ||grad L||^2` as a loss for `gradient_flow`; `eta` is a step size (flow time).
 
     Raises:
         ValueError: `eta` is negative.
     """
-    if eta < 0:
+    if not eta >= 0:
         raise ValueError(f"eta is a step size and must not be negative, got {eta}")
     return ModifiedLoss(loss, jnp.asarray(eta, float))

@@ -1,4 +1,4 @@
-"""What a run of the dynamics leaves: parameters, losses and probes at saved times, and its status."""
+"""What a run leaves: parameters, losses and probes at saved times, and how it ended."""
 
 from typing import Any
 

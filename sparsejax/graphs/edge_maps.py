@@ -1,4 +1,4 @@
-"""Edge maps `M_e : W_e x Y_a -> Z_e`: what one edge does to one activation, linear in the weight."""
+"""Edge maps `M_e : W_e x Y_a -> Z_e`: what one edge does to one activation."""
 
 import abc
 import dataclasses

@@ -92,7 +92,11 @@ class PerceptronModule:
 
     Example:
         >>> module = PerceptronModule(
-        ...     vertices=(Vertex("x"), Vertex("h", activation="tanh"), Vertex("y", activation="identity")),
+        ...     vertices=(
+        ...         Vertex("x"),
+        ...         Vertex("h", activation="tanh"),
+        ...         Vertex("y", activation="identity"),
+        ...     ),
         ...     edges=(Edge("x", "h"), Edge("h", "y")),
         ...     inputs=("x",),
         ...     outputs=("y",),

@@ -42,8 +42,8 @@ def sparse_in_degrees(
     """The in-degree asked of each edge that is to be sparse; edges not named are whole.
 
     A number goes to every edge between several source vertices and a duplicated target: edges out
-    of a vertex clamped to one and edges into a clamped vertex (the readout) stay whole. A mapping goes by
-    edge name, or by target vertex for all such edges into it.
+    of a vertex clamped to one and edges into a clamped vertex (the readout) stay whole. A mapping
+    goes by edge name, or by target vertex for all such edges into it.
 
     Raises:
         ValueError: an in-degree that is not positive or exceeds the number of predecessors, or an

@@ -2,7 +2,7 @@
 
 from sparsejax.graphs import PerceptronModule
 from sparsejax.lifts.construction import Sizes, fibre_sizes
-from sparsejax.lifts.lift import Lift
+from sparsejax.lifts.lift import Lift, Wiring
 from sparsejax.lifts.wiring import DenseWiring
 
 
@@ -20,7 +20,7 @@ def dense_lift(module: PerceptronModule, sizes: Sizes) -> Lift:
         33
     """
     chosen = fibre_sizes(module, sizes)
-    wirings = {
+    wirings: dict[str, Wiring] = {
         edge.name: DenseWiring(n_sources=chosen[edge.source], n_targets=chosen[edge.target])
         for edge in module.edges
     }

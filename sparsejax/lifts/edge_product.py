@@ -1,4 +1,4 @@
-"""Pre-activations of one lifted edge: `z_{v,e} = sum over u of M_e(w_(u,v), y_u)` on whole fibres."""
+"""Pre-activations over one base edge: `z_{v,e} = sum over u of M_e(w_(u,v), y_u)`."""
 
 import math
 

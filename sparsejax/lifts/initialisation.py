@@ -38,7 +38,10 @@ def as_law(law: str | Law) -> Law:
 
 
 def per_edge(
-    value: int | float | Mapping[str, int | float], module: PerceptronModule, default: float, what: str
+    value: int | float | Mapping[str, int | float],
+    module: PerceptronModule,
+    default: float,
+    what: str,
 ) -> dict[str, float]:
     """One number for all edges, or numbers by edge name over a default.
 
@@ -60,8 +63,8 @@ def per_edge(
 def weight_scale(
     edge: Edge, module: PerceptronModule, in_degree: float, gain: float, bias_scale: int | float
 ) -> float:
-    """Standard deviation of one weight: `gain / sqrt(in-degree x fan-in of the map)`, or the bias's."""
+    """Standard deviation of a weight: `gain / sqrt(in-degree x fan-in)`, or that of a bias."""
     if isinstance(edge.map, Bias):
-        return bias_scale
+        return float(bias_scale)
     fan_in = in_degree * edge.map.fan_in(module.vertex(edge.source).shape)
     return gain / math.sqrt(fan_in) if fan_in > 0 else gain

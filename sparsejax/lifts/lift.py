@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sparsejax.graphs import PerceptronModule, Pointwise
@@ -56,9 +57,9 @@ class Lift(eqx.Module):
         bias_scale: int | float = 0.5,
         law: str | Law = "normal",
         zero_outputs: bool = False,
-        dtype: jnp.dtype | None = None,
+        dtype: jax.typing.DTypeLike | None = None,
     ) -> Params:
-        """Independent random weights; every weight of `e` has standard deviation `gain / sqrt(lambda_e)`.
+        """Independent random weights of standard deviation `gain / sqrt(lambda_e)` over edge `e`.
 
         For maps that contract an array the in-degree is multiplied by the number of entries that
         they contract. Biases have standard deviation `bias_scale`. `gain` is a number or one per
@@ -93,7 +94,7 @@ class Lift(eqx.Module):
     def apply(
         self,
         params: Params,
-        x: Float[Array, "batch ..."] | Mapping[str, Float[Array, "batch ..."]],
+        x: ArrayLike | Mapping[str, ArrayLike],
     ) -> Float[Array, "batch ..."] | dict[str, Float[Array, "batch ..."]]:
         """The network's function: `(batch, *input)` to `(batch, *output)`.
 
@@ -116,9 +117,9 @@ class Lift(eqx.Module):
     def activations(
         self,
         params: Params,
-        x: Float[Array, "batch ..."] | Mapping[str, Float[Array, "batch ..."]],
+        x: ArrayLike | Mapping[str, ArrayLike],
     ) -> dict[str, Float[Array, "batch ..."]]:
-        """The values `y_v` of all lifted vertices, by base vertex, laid out like inputs and outputs."""
+        """The values `y_v` of all lifted vertices, by base vertex; samples first."""
         values, batch = self._fibres(params, x)
         return {name: self._batch_first(name, value, batch) for name, value in values.items()}
 
@@ -185,7 +186,9 @@ class Lift(eqx.Module):
 
     def _batch_first(self, name: str, value: Array, batch: int) -> Array:
         value = jnp.moveaxis(jnp.broadcast_to(value, (*value.shape[:-1], batch)), -1, 0)
-        return value.reshape(batch, *self.module.vertex(name).shape) if self._single(name) else value
+        return (
+            value.reshape(batch, *self.module.vertex(name).shape) if self._single(name) else value
+        )
 
     def edges(self, name: str) -> Int[np.ndarray, "edges 2"]:
         """The lifted edges `(source, target)` over one base edge, sorted by target and source."""
@@ -220,7 +223,9 @@ class Lift(eqx.Module):
         for name in self.module.order:
             clamped, size = self.module.clamped(name), self.sizes.get(name)
             if size is None or size < 1 or (clamped is not None and size != clamped):
-                raise LiftError(f"vertex {name!r}: {size} lifted vertices, expected {clamped or '>= 1'}")
+                raise LiftError(
+                    f"vertex {name!r}: {size} lifted vertices, expected {clamped or '>= 1'}"
+                )
         for edge in self.module.edges:
             if edge.name not in self.wirings:
                 raise LiftError(f"edge {edge.name!r}: no wiring")

@@ -55,7 +55,7 @@ def lift_from_edges(
     return lift
 
 
-def _pairs(name: str, edges: Int[np.ndarray, "edges 2"]) -> Int[np.ndarray, "edges 2"]:
+def _pairs(name: str, edges: np.ndarray) -> Int[np.ndarray, "edges 2"]:
     pairs = np.asarray(edges)
     if pairs.size == 0:
         return np.zeros((0, 2), np.int64)

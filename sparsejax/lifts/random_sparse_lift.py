@@ -37,7 +37,8 @@ def random_sparse_lift(
     Example:
         >>> import jax, sparsejax as sj
         >>> module = sj.graphs.mlp(inputs=8, hidden=2, outputs=1)
-        >>> lift = random_sparse_lift(jax.random.key(0), module, sizes=32, in_degree=4, law="regular")
+        >>> key = jax.random.key(0)
+        >>> lift = random_sparse_lift(key, module, sizes=32, in_degree=4, law="regular")
         >>> len(lift.edges("h1->h2"))
         128
     """

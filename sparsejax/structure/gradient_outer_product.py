@@ -16,7 +16,8 @@ def average_gradient_outer_product(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> average_gradient_outer_product(lambda w, x: x @ w, jnp.array([3.0, 0.0]), jnp.ones((4, 2))).tolist()
+        >>> f, w = (lambda w, x: x @ w), jnp.array([3.0, 0.0])
+        >>> average_gradient_outer_product(f, w, jnp.ones((4, 2))).tolist()
         [[9.0, 0.0], [0.0, 0.0]]
     """
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.tangent.ntk import ntk
+from sparsejax.tangent.tangent_constant import checked_eps
 
 
 @runtime_checkable
@@ -23,7 +24,6 @@ class OutputLoss(Protocol):
         ...
 
 
-@eqx.filter_jit
 def convex_tangent_constant(
     loss: OutputLoss, params: PyTree, eps: int | float | Array, *, newton_steps: int = 30
 ) -> Float[Array, ""]:
@@ -33,18 +33,28 @@ def convex_tangent_constant(
     iteration finds `a`, and `nu` is bisected until the loss is `eps`. Infinite where no `nu` up to
     1e12 reaches `eps`. Memory and time as a dense linear solve in the number of outputs.
 
+    Raises:
+        ValueError: `eps` is negative.
+
     Example:
         >>> import jax.numpy as jnp, sparsejax as sj
         >>> loss = sj.squared_loss(lambda w, x: x @ w, jnp.array([[2.0]]), jnp.array([[4.0]]))
         >>> round(float(convex_tangent_constant(loss, jnp.zeros((1, 1)), 1.0)), 6)
         1.5
     """
+    # An array: a number would be static, and compile anew for every value.
+    eps = jnp.asarray(checked_eps(eps), jnp.result_type(float))
+    return _constant(loss, params, eps, newton_steps)
+
+
+@eqx.filter_jit
+def _constant(loss, params, eps, newton_steps) -> Array:
     outputs = loss.f(params, loss.x)
     kernel = ntk(loss.f, params, loss.x, outputs="full")
     m = outputs.size
     kernel = jnp.moveaxis(kernel, 2, 1).reshape(m, m)
     centre = outputs.reshape(-1)
-    eps = jnp.asarray(eps, kernel.dtype)
+    eps = eps.astype(kernel.dtype)
 
     def value(z):
         return loss.of_outputs(z.reshape(outputs.shape))

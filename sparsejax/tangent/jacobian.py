@@ -1,16 +1,16 @@
 """Per-example Jacobians of any `f(params, x)` with respect to its raveled parameters."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-Function = Callable[[PyTree, PyTree], Array]
+Function = Callable[[PyTree, PyTree], Any]
 
 
-def sample_count(x: PyTree[Array]) -> int:
+def sample_count(x: PyTree) -> int:
     """Number of samples of a batch; raises ValueError where leaves disagree."""
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(x)}
     if len(counts) != 1 or 0 in counts:
@@ -18,7 +18,7 @@ def sample_count(x: PyTree[Array]) -> int:
     return counts.pop()
 
 
-def jacobian(f: Function, params: PyTree, x: PyTree[Array]) -> Float[Array, "n c p"]:
+def jacobian(f: Function, params: PyTree, x: PyTree) -> Float[Array, "n c p"]:
     """`J[n, c, :] = d f(params, x_n)_c / d params`, outputs and parameters raveled.
 
     Shapes: `f(params, x)` is `(n, *outputs)`; the last axis is that of

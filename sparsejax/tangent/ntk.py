@@ -15,8 +15,8 @@ Outputs = Literal["traced", "full"]
 def ntk(
     f: Function,
     params: PyTree,
-    x: PyTree[Array],
-    x2: PyTree[Array] | None = None,
+    x: PyTree,
+    x2: PyTree | None = None,
     *,
     outputs: Outputs = "traced",
     chunk: int | None = None,
@@ -75,7 +75,7 @@ def _contract(left: Array, right: Array, outputs: Outputs) -> Array:
     return jnp.einsum("ncp,mdp->nmcd", left, right, precision="highest")
 
 
-def _blocks(x: PyTree[Array], chunk: int) -> PyTree[Array]:
+def _blocks(x: PyTree, chunk: int) -> PyTree[Array]:
     """Blocks of `chunk` samples; the last one is filled up with copies of the first sample."""
     n = sample_count(x)
     count = -(-n // chunk)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.tangent.jacobian import Function, sample_count
@@ -37,8 +38,8 @@ class _Secular(eqx.Module):
 def tangent_constant(
     f: Function,
     params: PyTree,
-    x: PyTree[Array],
-    targets: Array,
+    x: PyTree,
+    targets: Array | np.ndarray,
     eps: int | float | Array,
     *,
     chunk: int | None = None,
@@ -65,14 +66,14 @@ def tangent_constant(
         1.5
     """
     kernel, residual, _ = _kernel_and_residual(f, params, x, targets, chunk)
-    return _solve(kernel, residual, _checked_eps(eps)).kappa
+    return _solve(kernel, residual, checked_eps(eps)).kappa
 
 
 def tangent_approximation(
     f: Function,
     params: PyTree,
-    x: PyTree[Array],
-    targets: Array,
+    x: PyTree,
+    targets: Array | np.ndarray,
     eps: int | float | Array,
     *,
     chunk: int | None = None,
@@ -92,7 +93,7 @@ def tangent_approximation(
         ([[1.5]], 1.0)
     """
     kernel, residual, n = _kernel_and_residual(f, params, x, targets, chunk)
-    solved = _solve(kernel, residual, _checked_eps(eps))
+    solved = _solve(kernel, residual, checked_eps(eps))
     _, unravel = ravel_pytree(params)
     outputs, pullback = jax.vjp(lambda p: f(p, x), params)
     weights = (solved.coefficients / jnp.sqrt(n)).astype(outputs.dtype)
@@ -107,7 +108,7 @@ def tangent_approximation(
 
 
 def residual_and_kernel(
-    f: Function, params: PyTree, x: PyTree[Array], targets: Array, *, chunk: int | None = None
+    f: Function, params: PyTree, x: PyTree, targets: Array | np.ndarray, *, chunk: int | None = None
 ) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """`r` and `K` in `L^2` of the samples: residual over `sqrt(n)`, kernel over `n`; `m = n c`."""
     kernel, residual, _ = _kernel_and_residual(f, params, x, targets, chunk)
@@ -128,13 +129,12 @@ def _kernel_and_residual(f, params, x, targets, chunk) -> tuple[Array, Array, in
 
 def _rows(targets: Array, outputs: Array) -> Array:
     if targets.shape != outputs.shape and (*targets.shape, 1) != outputs.shape:
-        raise ValueError(
-            f"f gives outputs of shape {outputs.shape}, targets have {targets.shape}"
-        )
+        raise ValueError(f"f gives outputs of shape {outputs.shape}, targets have {targets.shape}")
     return targets.reshape(outputs.shape[0], -1).astype(outputs.dtype)
 
 
-def _checked_eps(eps: int | float | Array) -> int | float | Array:
+def checked_eps(eps: int | float | Array) -> int | float | Array:
+    """`eps` itself; raises ValueError where it is known to be negative, or is NaN."""
     try:
         lowest = float(jnp.min(jnp.asarray(eps)))
     except jax.errors.ConcretizationTypeError:

@@ -56,7 +56,7 @@ class CompositionalTarget:
                 if parent not in inputs and parent not in names:
                     raise ValueError(f"node {node.name!r}: no parent {parent!r}")
         try:
-            self.order
+            _ = self.order
         except graphlib.CycleError as error:
             raise ValueError(f"the nodes close a cycle: {' -> '.join(error.args[1])}") from None
 

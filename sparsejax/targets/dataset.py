@@ -29,9 +29,7 @@ class Dataset:
                     f"got {x.shape} and {y.shape}"
                 )
             if len(x) != len(y):
-                raise ValueError(
-                    f"{self.name}, {part}: x has {len(x)} samples but y has {len(y)}"
-                )
+                raise ValueError(f"{self.name}, {part}: x has {len(x)} samples but y has {len(y)}")
             for letter, array in (("x", x), ("y", y)):
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):

@@ -35,9 +35,7 @@ def sampled(
     return Dataset("synthetic", *parts)
 
 
-def real_data(
-    name: str, samples: int | None, seed: int, *, test_fraction: float = 0.25
-) -> Dataset:
+def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float = 0.25) -> Dataset:
     """A bundled data set, shuffled, split, and standardised by its training part.
 
     `"diabetes"`: 10 measurements, disease progression (standardised). `"digits"`: 64 pixels, the

@@ -266,7 +266,13 @@ def test_pointwise_sums_first_and_its_homogeneity_is_true(name):
 
 @pytest.mark.parametrize(
     ("edge_map", "source"),
-    [(Scale(), (2, 3)), (Dense(), (3,)), (Dense((4,)), (2, 3)), (Dense((2, 2)), ()), (Bias((3,)), ())],
+    [
+        (Scale(), (2, 3)),
+        (Dense(), (3,)),
+        (Dense((4,)), (2, 3)),
+        (Dense((2, 2)), ()),
+        (Bias((3,)), ()),
+    ],
 )
 def test_ready_made_maps_are_bilinear_and_keep_their_shapes(edge_map, source):
     rng = np.random.default_rng(0)

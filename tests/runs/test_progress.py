@@ -55,6 +55,19 @@ def test_the_remaining_time_is_of_the_trials_measured_here(monkeypatch):
     assert "(elapsed 10 s, remaining 20 s)" in stream.getvalue()
 
 
+def test_so_is_the_bar_s():
+    stream = io.StringIO()
+    now = [0.0]
+    bar = Bar(Console(file=stream, width=120))
+    bar._progress.get_time = lambda: now[0]
+    bar.start("my-claim", total=8, done=5)
+    bar.begin("seed5")
+    now[0] = 100.0
+    bar.finish("seed5", seconds=100.0)
+    bar._progress.console.print(bar._progress)
+    assert "6/8 elapsed 0:01:40 remaining 0:03:20" in stream.getvalue()
+
+
 @pytest.mark.parametrize(("stream", "kind"), [(Terminal(), Bar), (io.StringIO(), Lines)])
 def test_the_stream_decides(stream, kind):
     assert isinstance(terminal_progress(Console(file=stream)), kind)

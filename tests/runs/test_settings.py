@@ -3,8 +3,7 @@ import math
 import shlex
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from mean_claim import CLAIM, MeanConfig
 
 from sparsejax.cli import _parse

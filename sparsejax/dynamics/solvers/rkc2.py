@@ -83,6 +83,4 @@ class RKC2(AbstractStabilisedRungeKutta):
 
     def estimate(self, index, increment, f0, f1, finishing, scale):
         del index, finishing
-        return jax.tree.map(
-            lambda d, a, b: -0.8 * d + 0.4 * scale(d) * (a + b), increment, f0, f1
-        )
+        return jax.tree.map(lambda d, a, b: -0.8 * d + 0.4 * scale(d) * (a + b), increment, f0, f1)

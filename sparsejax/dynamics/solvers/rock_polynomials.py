@@ -46,7 +46,7 @@ def orthogonal_recurrence(roots: Roots, degree: int) -> Recurrence:
 
 
 def factor(roots: Roots, x: np.ndarray) -> np.ndarray:
-    """w at x, with leading coefficient 1."""
+    """W at x, with leading coefficient 1."""
     value = np.ones_like(x)
     for real, imaginary in roots:
         value = value * ((x - real) ** 2 + imaginary**2)

@@ -92,7 +92,9 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
 
     def __check_init__(self) -> None:
         if self.safety < 1:
-            raise ValueError(f"safety={self.safety} would under-cover the spectrum; give 1 or more.")
+            raise ValueError(
+                f"safety={self.safety} would under-cover the spectrum; give 1 or more."
+            )
         _ = self.table  # raises if max_stages is too small
 
     @property
@@ -216,7 +218,9 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         hopeless = ~usable | stuck
         verdict = jnp.where(hopeless, 0.0, jnp.inf)
         increment = _choose(done.sound, done.increment, zero)
-        error = jax.tree.map(lambda e: jnp.where(done.sound, e, verdict.astype(e.dtype)), done.error)
+        error = jax.tree.map(
+            lambda e: jnp.where(done.sound, e, verdict.astype(e.dtype)), done.error
+        )
         f1 = _choose(done.sound, done.end.f, f0)
         y1 = jax.tree.map(jnp.add, y0, increment)
         results = diffrax.RESULTS

@@ -1,6 +1,6 @@
 """Coefficients of a family of stabilised Runge-Kutta methods, one member for each stage count."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class StageTable(NamedTuple):
         intervals: list[float],
         rows: list[np.ndarray],
         finish: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] | None = None,
-    ) -> Self:
+    ) -> "StageTable":
         """From each member's stage count, interval, rows and finishing `(a, b, c, error)`."""
         lengths = np.array([len(r) for r in rows])
         if finish is None:
@@ -59,7 +59,7 @@ class StageTable(NamedTuple):
             *(np.stack(field) for field in zip(*finish, strict=True)),
         )
 
-    def up_to(self, max_stages: int) -> Self:
+    def up_to(self, max_stages: int) -> "StageTable":
         """The members of at most `max_stages` stages (`ValueError` if there is none)."""
         count = int(np.searchsorted(self.stages, max_stages, side="right"))
         if count == 0:

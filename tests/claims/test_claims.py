@@ -1,0 +1,132 @@
+"""Each claim on a small setting: it holds, its control does not, and bad settings are refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sparsejax.claims import CLAIMS
+
+# Small enough for a test, large enough for the statement.
+SMALL = {
+    "tangent-approximation": {
+        "sizes": (48, 192),
+        "samples": 60,
+        "in_degree": 4,
+        "lifts": 1,
+        "t1": 20.0,
+        "probes": 20,
+        "eps_fraction": 0.2,
+    },
+    "pac-convergence": {
+        "sizes": (8, 48),
+        "samples": 40,
+        "in_degree": 3,
+        "lifts": 17,
+        "t1": 60.0,
+    },
+    "flow-vs-gd": {"size": 12, "samples": 30, "in_degree": 3, "lifts": 3, "halvings": 3},
+}
+BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
+
+
+def run(name, *, control=False):
+    claim = CLAIMS[name]
+    config = claim.Config(**SMALL[name])
+    if control:
+        config = claim.control(config)
+        if hasattr(config, "lifts"):
+            config = dataclasses.replace(config, lifts=min(config.lifts, 5))
+    claim.validate(config)
+    measurements = {t.name: claim.measure(config, t) for t in claim.trials(config)}
+    return claim, config, measurements, claim.judge(config, measurements)
+
+
+@pytest.fixture(scope="module", params=list(SMALL))
+def outcome(request):
+    return run(request.param)
+
+
+def test_holds_with_a_budget_and_a_picture(outcome):
+    claim, config, measurements, verdict = outcome
+    assert verdict.status == "holds", verdict.reason
+    assert not verdict.vacuous
+    assert set(verdict.error_budget) == BUDGET
+    assert all(np.isfinite(part) and part >= 0 for part in verdict.error_budget.values())
+    figure = claim.draw(config, measurements, verdict)
+    for axes in figure.axes:
+        assert axes.get_xlabel() and axes.get_ylabel()
+    rows = claim.table(config, measurements, verdict)
+    assert rows and all(row.keys() == rows[0].keys() for row in rows)
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_control_does_not_hold(name):
+    claim, config, measurements, verdict = run(name, control=True)
+    assert verdict.status != "holds"
+    assert verdict.reason
+    claim.draw(config, measurements, verdict)
+    claim.table(config, measurements, verdict)
+
+
+def test_tangent_approximation_sees_a_broken_bound(outcome):
+    claim, config, measurements, verdict = outcome
+    if claim.name != "tangent-approximation":
+        pytest.skip("speaks of one claim")
+    assert verdict.summary["kappa_at_start"]["48"] > verdict.summary["kappa_at_start"]["192"]
+    broken = {name: dict(values) for name, values in measurements.items()}
+    next(iter(broken.values()))["squared_status"] = np.asarray("violated")
+    assert claim.judge(config, broken).status == "violated"
+
+
+def test_pac_convergence_counts(outcome):
+    claim, config, measurements, _ = outcome
+    if claim.name != "pac-convergence":
+        pytest.skip("speaks of one claim")
+    fewer = {name: dict(values) for name, values in measurements.items()}
+    for name, values in fewer.items():
+        if name.startswith("size00048"):
+            values["reached"] = np.asarray(False)
+    assert claim.judge(config, fewer).status == "violated"
+    few = {name: values for name, values in measurements.items() if name < "size00048-lift003"}
+    assert claim.judge(config, few).status == "inconclusive"
+
+
+def test_flow_vs_gd_sees_a_wrong_order(outcome):
+    claim, config, measurements, _ = outcome
+    if claim.name != "flow-vs-gd":
+        pytest.skip("speaks of one claim")
+    wrong = {
+        name: values | {"distance_modified_flow": values["distance_flow"]}
+        for name, values in measurements.items()
+    }
+    assert claim.judge(config, wrong).status == "violated"
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"in_degree": 500}, "in_degree: 500 is above"),
+        ({"in_degree": 0}, "in_degree: must be positive"),
+        ({"samples": -3}, "samples: must be positive"),
+        ({"data": "nonsense"}, "unknown data set 'nonsense'"),
+        ({"data": "diabetes", "samples": 5000}, "diabetes has 332 training samples"),
+        ({"activation": "step"}, "unknown activation 'step'"),
+        ({"hidden": 0}, "hidden: at least one"),
+        ({"lifts": 0}, "lifts: at least"),
+        ({"rtol": 0.0}, "rtol: must be positive"),
+    ],
+)
+def test_bad_settings_are_refused(name, change, said):
+    claim = CLAIMS[name]
+    with pytest.raises(ValueError, match=said):
+        claim.validate(dataclasses.replace(claim.Config(**SMALL[name]), **change))
+
+
+@pytest.mark.parametrize("size", [0, -4])
+def test_sizes_must_be_positive(size):
+    for name in ("tangent-approximation", "pac-convergence"):
+        claim = CLAIMS[name]
+        with pytest.raises(ValueError, match="sizes: a size must be positive"):
+            claim.validate(claim.Config(sizes=(size,)))

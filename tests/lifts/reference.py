@@ -1,0 +1,72 @@
+"""The forward pass of theory, vertex by vertex and edge by edge, in plain NumPy: slow and obvious."""
+
+import numpy as np
+
+from sparsejax.graphs import Bias, Dense, Pointwise, Scale
+from sparsejax.lifts import DenseWiring
+
+POINTWISE = {
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "identity": lambda z: z,
+    "sin": np.sin,
+}
+
+
+def lifted_edges(wiring):
+    """Triples (slot, source, target) read from the wiring's own arrays."""
+    if isinstance(wiring, DenseWiring):
+        return [(u, u, v) for u in range(wiring.n_sources) for v in range(wiring.n_targets)]
+    predecessors = np.asarray(wiring.predecessors)
+    present = np.ones(predecessors.shape, bool)
+    if wiring.present is not None:
+        present = np.asarray(wiring.present)
+    return [(s, int(predecessors[s, v]), int(v)) for s, v in np.argwhere(present)]
+
+
+def transmit(edge_map, w, y):
+    """`M_e(w, y)` for one edge and one sample."""
+    if isinstance(edge_map, Scale):
+        return w * y
+    if isinstance(edge_map, Bias):
+        return w * y
+    if isinstance(edge_map, Dense):
+        out = np.zeros(edge_map.output)
+        for z in np.ndindex(*edge_map.output):
+            out[z] = np.sum(w[z] * y)
+        return out
+    return np.asarray(edge_map(w, y))
+
+
+def activate(activation, arguments):
+    if isinstance(activation, Pointwise):
+        return POINTWISE[activation.name](sum(arguments))
+    return np.asarray(activation(*arguments))
+
+
+def activations(lift, params, x):
+    """`{base vertex: (batch, lifted vertices, *shape)}`; `x` likewise, by input."""
+    module = lift.module
+    params = {name: np.asarray(w) for name, w in params.items()}
+    batch = len(next(iter(x.values())))
+    values = {}
+    for name in module.order:
+        vertex, size = module.vertex(name), lift.sizes[name]
+        values[name] = np.ones((batch, size, *vertex.shape))
+        if vertex.constant:
+            continue
+        if name in module.inputs:
+            values[name] = np.asarray(x[name]).reshape(batch, size, *vertex.shape)
+            continue
+        for b in range(batch):
+            sums = []
+            for edge in module.in_edges(name):
+                shape = module.preactivation_shape(edge)
+                z = [np.zeros(shape) for _ in range(size)]
+                for slot, u, v in lifted_edges(lift.wirings[edge.name]):
+                    w = params[edge.name][slot, v]
+                    z[v] = z[v] + transmit(edge.map, w, values[edge.source][b, u])
+                sums.append(z)
+            for v in range(size):
+                values[name][b, v] = activate(vertex.activation, [z[v] for z in sums])
+    return values
