@@ -157,7 +157,9 @@ def _quadrature_error(bound: Bound, refined: tuple[Bound, Trajectory] | None) ->
     return np.where(np.isnan(error), 0.0, error)
 
 
-def _at_times(wanted: Vector, times: Vector, values: Vector) -> Vector:
+def _at_times(
+    wanted: Vector, times: Float[np.ndarray, " r"], values: Float[np.ndarray, " r"]
+) -> Vector:
     """Values at the wanted times, which must be among the times of the refinement."""
     index = np.clip(np.searchsorted(times, wanted - 1e-9 * times[-1]), 0, len(times) - 1)
     if not np.allclose(times[index], wanted, rtol=1e-6, atol=1e-9 * float(times[-1])):

@@ -34,7 +34,9 @@ def rayleigh(f: Function, flow: Trajectory, x: PyTree, targets: Array | np.ndarr
     return _exponential(f, flow, x, targets, np.asarray(quotients, float), "identity")
 
 
-def least_eigenvalue(f: Function, flow: Trajectory, x: PyTree, targets: Array | np.ndarray) -> Bound:
+def least_eigenvalue(
+    f: Function, flow: Trajectory, x: PyTree, targets: Array | np.ndarray
+) -> Bound:
     """The classical rate `L_t <= L_0 exp(-4 int lambda_min(K))`; vacuous where `K` is singular.
 
     Raises:

@@ -146,7 +146,9 @@ class PacConvergence:
         }
         return Verdict(status, False, low - goal, budget, reason, summary)
 
-    def draw(self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict) -> Figure:
+    def draw(
+        self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
+    ) -> Figure:
         """Success fraction with intervals against size; all losses of smallest and largest size."""
         summary = verdict.summary
         sizes = sorted(int(size) for size in summary["success_fraction"])

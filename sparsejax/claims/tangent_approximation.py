@@ -144,7 +144,9 @@ class TangentApproximation:
             )
         return Verdict(status, vacuous, margin, budget, reason, summary)
 
-    def _summary(self, config: TangentApproximationConfig, measurements: Measurements) -> dict[str, Any]:
+    def _summary(
+        self, config: TangentApproximationConfig, measurements: Measurements
+    ) -> dict[str, Any]:
         by_size: dict[int, list[dict[str, np.ndarray]]] = {size: [] for size in config.sizes}
         for name, values in measurements.items():
             by_size[_size(name)].append(values)
@@ -167,7 +169,9 @@ class TangentApproximation:
             "samples": config.samples,
         }
 
-    def draw(self, config: TangentApproximationConfig, measurements: Measurements, verdict: Verdict) -> Figure:
+    def draw(
+        self, config: TangentApproximationConfig, measurements: Measurements, verdict: Verdict
+    ) -> Figure:
         """Loss with its bounds at the largest size; tangent constant against size."""
         largest = max(config.sizes)
         name = sorted(n for n in measurements if _size(n) == largest)[0]

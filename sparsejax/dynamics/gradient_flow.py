@@ -121,7 +121,6 @@ def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
 
 def _flow_field(loss, unravel):
     """The field of (theta, path length, dissipation): both integrals come at no extra gradient."""
-
     # Under jit the loss is traced once, however often the solver writes the field down.
     gradient_of = jax.jit(jax.grad(lambda theta: loss(unravel(theta))))
 

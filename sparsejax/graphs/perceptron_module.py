@@ -279,8 +279,8 @@ def _is_linear(edge_map: EdgeMap, weight_shape: Shape, source_shape: Shape) -> b
     # Concrete numbers even where the module is built inside a trace.
     with jax.ensure_compile_time_eval():
         v, w = (jnp.asarray(rng.normal(size=weight_shape), dtype) for _ in range(2))
-        for y in (rng.normal(size=source_shape), rng.uniform(0.5, 0.9, size=source_shape)):
-            y = jnp.asarray(y, dtype)
+        for numbers in (rng.normal(size=source_shape), rng.uniform(0.5, 0.9, size=source_shape)):
+            y = jnp.asarray(numbers, dtype)
             mixed, of_v, of_w, of_zero = (
                 np.asarray(edge_map(weight, y)) for weight in (2 * v - 3 * w, v, w, 0 * w)
             )

@@ -1,6 +1,7 @@
 """Pre-activations over one base edge: `z_{v,e} = sum over u of M_e(w_(u,v), y_u)`."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,8 @@ def _mapped(
             w, y = slot
             return total + over_targets(w, y), None
 
-        slots, step = (weights, activations), step_dense
+        slots: tuple[Array, ...] = (weights, activations)
+        step: Callable[..., tuple[Array, None]] = step_dense
     else:
         over_pairs = jax.vmap(over_batch)
         present = wiring.present

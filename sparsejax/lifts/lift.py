@@ -76,7 +76,7 @@ class Lift(eqx.Module):
             (4, 1, 1)
         """
         sample, gains = as_law(law), per_edge(gain, self.module, 1.0, "gain")
-        dtype = jnp.result_type(float) if dtype is None else dtype
+        dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         params = {}
         for number, edge in enumerate(self.module.edges):
             wiring = self.wirings[edge.name]

@@ -228,10 +228,14 @@ def _transposed_on_host(predecessors, present, n_sources, capacity):
     successors[rank[kept], sources[kept]] = edges[kept]
     positions = np.full(predecessors.size, rows * n_sources, np.int32)
     positions[edges] = rank * n_sources + sources
-    positions = jnp.asarray(positions.reshape(predecessors.shape))
-    successors = jnp.asarray(successors)
+    listed = jnp.asarray(successors)
     overflow = jnp.asarray(len(edges) > kept.sum())
-    return successors, successors < predecessors.size, overflow, positions
+    return (
+        listed,
+        listed < predecessors.size,
+        overflow,
+        jnp.asarray(positions.reshape(predecessors.shape)),
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("n_sources", "capacity"))

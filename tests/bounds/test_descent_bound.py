@@ -39,7 +39,9 @@ def eps(steps):
 
 
 def test_both_forms_hold_and_say_something(steps, eps):
-    convex, squared = (descent(network, steps, X, Y, eps, form=form) for form in ("convex", "squared"))
+    convex, squared = (
+        descent(network, steps, X, Y, eps, form=form) for form in ("convex", "squared")
+    )
     for bound in (convex, squared):
         verdict = compare(bound, steps)
         assert verdict.status == "holds", verdict

@@ -29,7 +29,10 @@ def run(f, params, x, y):
 
 @pytest.fixture(scope="module")
 def tanh_flow():
-    params = {"in": jnp.asarray(RNG.normal(size=(2, 8))), "out": jnp.asarray(RNG.normal(size=(8, 2)))}
+    params = {
+        "in": jnp.asarray(RNG.normal(size=(2, 8))),
+        "out": jnp.asarray(RNG.normal(size=(8, 2))),
+    }
     x, y = jnp.asarray(RNG.uniform(-1, 1, (4, 2))), jnp.asarray(RNG.normal(size=(4, 2)))
     return run(tanh_network, params, x, y), x, y
 
@@ -124,7 +127,10 @@ def test_curvature_along_a_step_of_a_quadratic():
 
 
 def test_curvature_along_a_step_against_finite_differences():
-    params = {"in": jnp.asarray(RNG.normal(size=(3, 2, 4))), "out": jnp.asarray(RNG.normal(size=(3, 4)))}
+    params = {
+        "in": jnp.asarray(RNG.normal(size=(3, 2, 4))),
+        "out": jnp.asarray(RNG.normal(size=(3, 4))),
+    }
     x, y = jnp.asarray(RNG.normal(size=(5, 2))), jnp.asarray(RNG.normal(size=5))
     loss = sj.squared_loss(tanh_network, x, y)
     found = step_curvatures(loss, params, 4)
@@ -134,7 +140,9 @@ def test_curvature_along_a_step_against_finite_differences():
         length = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(direction)))
         for point, s in enumerate(np.linspace(0, 1, 4)):
             losses = [
-                float(loss(jax.tree.map(lambda leaf, d: leaf[step] + (s + e) * d, params, direction)))
+                float(
+                    loss(jax.tree.map(lambda leaf, d: leaf[step] + (s + e) * d, params, direction))
+                )
                 for e in (-1e-4, 0.0, 1e-4)
             ]
             second = (losses[0] - 2 * losses[1] + losses[2]) / 1e-8

@@ -1,4 +1,4 @@
-"""Bounds 2.1, 2.2 and 2.5 along real flows, their curves against their equations, and their limits."""
+"""Bounds 2.1, 2.2 and 2.5 along real flows, their curves against their equations, their limits."""
 
 import dataclasses
 
@@ -43,8 +43,7 @@ def dense_relu_case_of_two_outputs():
 
 
 CASES = {
-    case.__name__: case
-    for case in (linear_case, sparse_tanh_case, dense_relu_case_of_two_outputs)
+    case.__name__: case for case in (linear_case, sparse_tanh_case, dense_relu_case_of_two_outputs)
 }
 
 
@@ -60,16 +59,20 @@ def case(request):
 
 def test_both_forms_hold_and_say_something(case):
     f, flow, x, y, eps = case
-    bounds = {form: sj.bounds.tangent(f, flow, x, y, eps, form=form) for form in ("convex", "squared")}
+    bounds = {
+        form: sj.bounds.tangent(f, flow, x, y, eps, form=form) for form in ("convex", "squared")
+    }
     for bound in bounds.values():
         verdict = sj.bounds.compare(bound, flow)
         assert verdict.status == "holds", verdict
         assert not verdict.vacuous and not bound.vacuous
         assert (np.diff(bound.values) <= 0).all() and bound.values[0] == float(flow.losses[0])
-        assert bound.values[-1] < 0.7 * bound.initial
-        assert bound.values[-1] > eps
+        # While the loss is above eps, where the constant is no mere statement of that fact.
+        away = np.asarray(flow.losses) > eps
+        assert (bound.values[away] > eps).all()
+        assert bound.values[away][-1] < 0.7 * bound.initial
     # Strictly sharper as soon as anything was gained.
-    gained = bounds["squared"].details["S"] > 0
+    gained = (bounds["squared"].details["S"] > 0) & away
     assert (bounds["squared"].values[gained] < bounds["convex"].values[gained]).all()
 
 
@@ -148,9 +151,12 @@ def test_the_convex_form_and_other_losses():
     direct = np.linalg.norm(np.asarray(jax.grad(loss)(jnp.zeros(3))))
     assert bound.details["kappa"][0] >= (bound.initial - eps) / direct
     assert bound.details["kappa"][reached] == 0
-    assert sj.bounds.compare(
-        sj.bounds.tangent(linear, flow, x, labels, eps, form="convex"), flow
-    ).status == "not_applicable", "the squared loss is not the loss of this flow"
+    assert (
+        sj.bounds.compare(
+            sj.bounds.tangent(linear, flow, x, labels, eps, form="convex"), flow
+        ).status
+        == "not_applicable"
+    ), "the squared loss is not the loss of this flow"
 
 
 def test_the_wrong_data_fail_a_hypothesis(single):
@@ -237,9 +243,7 @@ def test_the_ends_of_the_curves(curve):
 def test_the_a_priori_form_holds_with_the_constant_over_the_ball():
     # A linear model's kernel does not move: kappa is largest where the residual is.
     x, y = jnp.eye(2) * np.sqrt(2), jnp.array([3.0, 1.0])
-    flow = sj.gradient_flow(
-        sj.squared_loss(linear, x, y), jnp.zeros(2), 1.0, solver="rk4", dt=0.02
-    )
+    flow = sj.gradient_flow(sj.squared_loss(linear, x, y), jnp.zeros(2), 1.0, solver="rk4", dt=0.02)
     initial, eps, horizon = float(flow.losses[0]), 1.0, 1.0
     radius = sj.bounds.ball_radius(initial, horizon)
     np.testing.assert_allclose(radius, np.sqrt(initial * horizon))
@@ -282,7 +286,9 @@ def test_the_thinning_error_is_that_of_every_second_time(n):
     kept_times = sorted({*range(0, n, 2), n - 1})
 
     def integral(kept):
-        return np.array([np.trapezoid(values[kept[:i]], ts[kept[:i]]) for i in range(1, len(kept) + 1)])
+        return np.array(
+            [np.trapezoid(values[kept[:i]], ts[kept[:i]]) for i in range(1, len(kept) + 1)]
+        )
 
     whole, thinned = integral(np.arange(n)), integral(np.array(kept_times))
     expected = []

@@ -209,7 +209,7 @@ def test_energy_path_and_probes_of_a_flow(relu_flows):
     np.testing.assert_allclose(flow.probes["twice"], 2 * ENSEMBLE_TS)
     np.testing.assert_array_equal(flow.probes["bias"], flow.params["one->y"].sum(axis=(1, 2, 3)))
     loss = sj.squared_loss(RELU_LIFTS[0].apply, jnp.asarray(X), jnp.asarray(Y))
-    value, gradient = jax.value_and_grad(loss)(flow.at(2))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(flow.at(2))
     norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(gradient)))
     np.testing.assert_allclose([flow.losses[2], flow.grad_norms[2]], [value, norm], rtol=1e-10)
 
@@ -224,8 +224,8 @@ def test_an_ensemble_of_wirings_flows_in_one_call(relu_flows):
         for one, all_ in zip(
             jax.tree.leaves(flow.params), jax.tree.leaves(many.params), strict=True
         ):
-            np.testing.assert_allclose(all_[number], one, atol=1e-6)
-        np.testing.assert_allclose(many.losses[number], flow.losses, rtol=1e-5)
+            np.testing.assert_allclose(all_[number], one, atol=3e-5)
+        np.testing.assert_allclose(many.losses[number], flow.losses, rtol=1e-4)
         np.testing.assert_allclose(many.status_time[number], 1.0)
         assert many.stats["steps"].shape == (3,)
     assert traced_for_three < 3 * 10

@@ -1,4 +1,4 @@
-"""The forward pass of theory, vertex by vertex and edge by edge, in plain NumPy: slow and obvious."""
+"""The forward pass of theory, vertex by vertex and edge by edge, in plain NumPy."""
 
 import numpy as np
 

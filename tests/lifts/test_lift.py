@@ -243,9 +243,8 @@ def test_values_and_derivatives_are_those_of_theory(name, kind):
 
 def test_arguments_come_in_the_order_of_the_edges():
     """The same three edges in another order are another function: q, k and v are not alike."""
-    first, second = attention(), reordered_attention()
     lift = sj.dense_lift(attention(), SIZES["attention"])
-    other = KINDS["dense"]("attention")
+    other = sj.dense_lift(reordered_attention(), SIZES["attention"])
     params, x = random_params(lift), random_inputs(lift)["x"]
     heads = eqx.filter_jit(lambda lift, params: lift.activations(params, x)["head"])
     found = heads(lift, params)

@@ -14,6 +14,7 @@ conditions, to full double precision and for more stage counts.
 Run `python -m sparsejax.dynamics.solvers.rock_construction` to write the file again (a minute).
 """
 
+import functools
 import json
 import pathlib
 from collections import Counter
@@ -193,12 +194,11 @@ def construct() -> dict[str, Any]:
     families: dict[str, Any] = {}
     for order, least, start in ((2, 4, ROCK2_START), (4, 5, ROCK4_START)):
         counts = stage_counts(least, MOST_STAGES)
-        found = []
+        found: list[np.ndarray] = []
         for stages in counts:
-            guess = start if not found else found[-1]
-            found.append(
-                newton(lambda p, s=stages: polynomial_conditions(s, order, p), np.array(guess))
-            )
+            guess = np.array(found[-1] if found else start)
+            conditions = functools.partial(polynomial_conditions, stages, order)
+            found.append(newton(conditions, guess))
         families[f"rock{order}"] = {
             "stages": counts,
             "parameters": [p.tolist() for p in found],

@@ -15,7 +15,7 @@ MIXING = 0.1
 
 
 class RadiusEstimate(NamedTuple):
-    """Result of `power_iteration`: `f` is the vector field at the point, `jvps` the products used."""
+    """Result of `power_iteration`: `f` is the field at the point, `jvps` the products used."""
 
     radius: Float[Array, ""]
     direction: PyTree

@@ -42,7 +42,7 @@ class StabilisedState(eqx.Module):
 class _Attempt(NamedTuple):
     trips: Int[Array, ""]
     radius: Float[Array, ""]
-    index: Int[Array, ""]
+    member: Int[Array, ""]
     increment: PyTree
     error: PyTree
     end: RadiusEstimate
@@ -179,7 +179,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             return _Attempt(
                 trips=carry.trips + 1,
                 radius=jnp.maximum(carry.radius, end.radius),
-                index=index,
+                member=index,
                 increment=increment,
                 error=error,
                 end=end,
@@ -202,7 +202,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             _Attempt(
                 trips=none,
                 radius=state.radius,
-                index=none,
+                member=none,
                 increment=zero,
                 error=zero,
                 end=RadiusEstimate(state.radius, state.direction, f0, none),
@@ -238,7 +238,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             f=f1,
             radius=jnp.where(done.sound, done.end.radius, state.radius),
             direction=_choose(done.sound, done.end.direction, state.direction),
-            stages=jnp.asarray(table.stages, jnp.int32)[done.index],
+            stages=jnp.asarray(table.stages, jnp.int32)[done.member],
             evaluations=done.evaluations,
             jvps=done.jvps,
         )

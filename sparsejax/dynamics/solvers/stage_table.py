@@ -21,7 +21,7 @@ class StageTable(NamedTuple):
     - `intervals` (d,): the polynomial is stable on `[-interval, 0]`.
     - `starts` (d,): where the member's rows begin in `rows`; `lengths` (d,): how many (`m`).
     - `rows` (sum of m, 5): `(r_j, q_j, m_j, g_j, c_{j-1})`.
-    - `finish_a` (d, p, p), `finish_b` (d, p), `finish_c` (d, p + 1): the finishing tableau, with the
+    - `finish_a` (d, p, p), `finish_b` (d, p), `finish_c` (d, p + 1): the finishing tableau, its
       abscissae counted from `t_n` in units of h.
     - `finish_error` (d, p + 1): weights of `h f` at the finishing stages and at `y_{n+1}` in the
       error estimate.
@@ -50,13 +50,19 @@ class StageTable(NamedTuple):
         if finish is None:
             none = (np.zeros((0, 0)), np.zeros(0), np.ones(1), np.zeros(1))
             finish = [none] * len(stages)
-        return cls(
+        finish_a, finish_b, finish_c, finish_error = (
+            np.stack(field) for field in zip(*finish, strict=True)
+        )
+        return StageTable(
             np.array(stages),
             np.array(intervals),
             np.concatenate([[0], np.cumsum(lengths)[:-1]]),
             lengths,
             np.concatenate(rows),
-            *(np.stack(field) for field in zip(*finish, strict=True)),
+            finish_a,
+            finish_b,
+            finish_c,
+            finish_error,
         )
 
     def up_to(self, max_stages: int) -> "StageTable":
@@ -68,6 +74,5 @@ class StageTable(NamedTuple):
                 f"{int(self.stages[0])}."
             )
         end = int(self.starts[count - 1] + self.lengths[count - 1])
-        kept = [field[:count] for field in self[:4]]
-        finish = [field[:count] for field in self[5:]]
-        return type(self)(*kept, self.rows[:end], *finish)
+        kept = {name: field[:count] for name, field in self._asdict().items()}
+        return self._replace(**kept | {"rows": self.rows[:end]})

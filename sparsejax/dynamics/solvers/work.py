@@ -29,8 +29,10 @@ def evaluation_counts(
         counts["gradient_evaluations"] = state.evaluations
         counts["hessian_vector_products"] = state.jvps
     elif isinstance(solver, diffrax.AbstractERK):
-        stages = solver.tableau.num_stages
-        counts["gradient_evaluations"] = (
-            steps * (stages - 1) + 1 if solver.tableau.fsal else steps * stages
-        )
+        tableau = solver.tableau
+        if isinstance(tableau, diffrax.ButcherTableau):
+            stages = tableau.num_stages
+            counts["gradient_evaluations"] = (
+                steps * (stages - 1) + 1 if tableau.fsal else steps * stages
+            )
     return counts
