@@ -395,8 +395,8 @@ def sample_binomial(
     ```python
     >>> import jax
     >>> wiring = sample_binomial(jax.random.key(0), 1000, 1000, in_degree=4.0)
-    >>> float(wiring.edge_count() / 1000)
-    4.0...
+    >>> abs(float(wiring.edge_count()) / 1000 - 4.0) < 0.3
+    True
 
     ```
     """

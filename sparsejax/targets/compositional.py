@@ -5,6 +5,7 @@ import graphlib
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Constituent = Callable[..., Array]
@@ -89,7 +90,7 @@ class CompositionalTarget:
                 open_names.extend(parents.get(name, ()))
         return tuple(i for i in range(1, self.dims + 1) if f"x{i}" in reached)
 
-    def values(self, x: Float[Array, "n d"]) -> dict[str, Float[Array, " n"]]:
+    def values(self, x: Float[Array | np.ndarray, "n d"]) -> dict[str, Float[Array, " n"]]:
         """The value of every input and node on every sample.
 
         Raises:
@@ -97,13 +98,14 @@ class CompositionalTarget:
         """
         if x.ndim != 2 or x.shape[1] != self.dims:
             raise ValueError(f"the target takes x of shape (n, {self.dims}), got {x.shape}")
+        x = jnp.asarray(x)
         known = {f"x{i + 1}": x[:, i] for i in range(self.dims)}
         nodes = {node.name: node for node in self.nodes}
         for name in self.order:
             known[name] = nodes[name].function(*(known[parent] for parent in nodes[name].parents))
         return known
 
-    def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n 1"]:
+    def __call__(self, x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n 1"]:
         """The target on every sample."""
         return self.values(x)[self.root][:, None]
 

@@ -15,10 +15,10 @@ class Dataset:
     """
 
     name: str
-    x_train: Float[np.ndarray, "n d"]
-    y_train: Float[np.ndarray, "n c"]
-    x_test: Float[np.ndarray, "m d"]
-    y_test: Float[np.ndarray, "m c"]
+    x_train: Float[np.ndarray, "_ d"]
+    y_train: Float[np.ndarray, "_ c"]
+    x_test: Float[np.ndarray, "_ d"]
+    y_test: Float[np.ndarray, "_ c"]
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
