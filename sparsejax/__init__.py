@@ -5,7 +5,11 @@ parameters move (`gradient_flow`, `gradient_descent`), the first-order picture (
 `tangent_constant`), what theory promises (`bounds`), and the experiments (`claims`).
 """
 
-from sparsejax import (
+from sparsejax.compatibility import refuse_miscompiling_jax
+
+refuse_miscompiling_jax()  # before anything compiles
+
+from sparsejax import (  # noqa: E402
     bounds as bounds,
     dynamics as dynamics,
     graphs as graphs,
@@ -14,7 +18,7 @@ from sparsejax import (
     tangent as tangent,
     targets as targets,
 )
-from sparsejax.dynamics import (
+from sparsejax.dynamics import (  # noqa: E402
     Trajectory as Trajectory,
     gradient_descent as gradient_descent,
     gradient_flow as gradient_flow,
@@ -22,13 +26,13 @@ from sparsejax.dynamics import (
     modified_loss as modified_loss,
     squared_loss as squared_loss,
 )
-from sparsejax.lifts import (
+from sparsejax.lifts import (  # noqa: E402
     Lift as Lift,
     dense_lift as dense_lift,
     lift_from_edges as lift_from_edges,
     random_sparse_lift as random_sparse_lift,
 )
-from sparsejax.tangent import (
+from sparsejax.tangent import (  # noqa: E402
     ntk as ntk,
     tangent_approximation as tangent_approximation,
     tangent_constant as tangent_constant,

@@ -7,4 +7,8 @@ from .stabilised import (
     AbstractStabilisedRungeKutta as AbstractStabilisedRungeKutta,
     StabilisedState as StabilisedState,
 )
-from .work import evaluation_counts as evaluation_counts
+from .work import (
+    CountingController as CountingController,
+    counting as counting,
+    evaluation_counts as evaluation_counts,
+)

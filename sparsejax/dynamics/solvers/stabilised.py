@@ -29,7 +29,13 @@ REPETITIONS = 3
 
 
 class StabilisedState(eqx.Module):
-    """What an integration carries from an accepted step to the next; see `work`."""
+    """What an integration carries from an accepted step to the next.
+
+    `f` and `radius`: the vector field and the spectral radius at the state reached; `direction`:
+    the unit vector of the power iteration; `stages`: of the last step; `evaluations`, `jvps`: of
+    the vector field and of its Jacobian-vector products so far, in accepted steps (diffrax restores
+    the state after a rejected one; `counting` counts both).
+    """
 
     f: PyTree
     radius: Float[Array, ""]
@@ -79,11 +85,14 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         max_stages: most stages in one step.
         safety: factor on the estimated spectral radius.
         spectral_radius: `(t, y, args) -> scalar`, an upper bound that replaces the estimate.
+        report_work: hand the step's work to the controller, which must be a `CountingController`;
+            set by `counting`.
     """
 
     max_stages: int = eqx.field(static=True, default=200)
     safety: float = eqx.field(static=True, default=1.1)
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
+    report_work: bool = eqx.field(static=True, default=False)
 
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
@@ -242,6 +251,10 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             evaluations=done.evaluations,
             jvps=done.jvps,
         )
+        if self.report_work:
+            # Floats, as diffrax replaces NaN throughout the error; exact to 2^24 a step.
+            spent = (done.evaluations - state.evaluations, done.jvps - state.jvps)
+            error = (error, tuple(n.astype(jnp.float32) for n in spent))
         return y1, error, dense_info, next_state, result
 
     def _first_evaluation(
