@@ -1,7 +1,5 @@
 """The random sparse lift: bounded average in-degree at every size."""
 
-from typing import Literal
-
 import jax
 from jaxtyping import Array, Key
 
@@ -17,7 +15,7 @@ def random_sparse_lift(
     sizes: Sizes,
     in_degree: InDegrees,
     *,
-    law: Literal["binomial", "regular"] = "binomial",
+    law: str = "binomial",
 ) -> Lift:
     """Draw a lift whose lifted vertices have `in_degree` predecessors on average, or exactly.
 

@@ -1,9 +1,10 @@
 """The forward pass of theory, vertex by vertex and edge by edge, in plain NumPy."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from sparsejax.graphs import Bias, Dense, Pointwise, Scale
-from sparsejax.lifts import DenseWiring
+from sparsejax.lifts import DenseWiring, SparseWiring
 
 POINTWISE = {
     "tanh": np.tanh,
@@ -70,3 +71,26 @@ def activations(lift, params, x):
             for v in range(size):
                 values[name][b, v] = activate(vertex.activation, [z[v] for z in sums])
     return values
+
+
+def wired(pairs, n_a, n_b, masked):
+    """The wiring that `SparseWiring` documents, by loops on the host: nothing to compile."""
+    into = [sorted(u for u, v in pairs if v == target) for target in range(n_b)]
+    k = max(map(len, into))
+    predecessors, present = np.zeros((k, n_b), np.int32), np.zeros((k, n_b), bool)
+    out = [[] for _ in range(n_a)]
+    for v, sources in enumerate(into):
+        for s, u in enumerate(sources):
+            predecessors[s, v], present[s, v] = u, True
+            out[u].append(s * n_b + v)
+    q = max(map(len, out))
+    successors, positions = (
+        np.full((q, n_a), k * n_b, np.int32),
+        np.full(k * n_b, q * n_a, np.int32),
+    )
+    for u, slots in enumerate(out):
+        for t, slot in enumerate(sorted(slots)):
+            successors[t, u], positions[slot] = slot, t * n_a + u
+    arrays = [predecessors, present, successors, successors < k * n_b, positions.reshape(k, n_b)]
+    predecessors, present, successors, held, positions = map(jnp.asarray, arrays)
+    return SparseWiring(predecessors, present if masked else None, successors, held, n_a, positions)

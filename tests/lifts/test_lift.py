@@ -12,9 +12,10 @@ import pytest
 import sparsejax as sj
 from sparsejax.graphs import Bias, Dense, Edge, EdgeMap, PerceptronModule, Scale, Vertex, mlp
 from sparsejax.lifts import DenseWiring, SparseWiring
+from sparsejax.lifts.initialisation import as_law
 from sparsejax.lifts.lift import LiftError
 
-from .reference import activations as reference
+from .reference import activations as reference, wired
 
 BATCH = 3
 
@@ -146,33 +147,34 @@ SIZES = {
 }
 
 
-def masked(name):
-    """In-degrees of all sizes, none at odd targets; one base edge has no lifted edge at all."""
-    module, rng = MODULES[name], np.random.default_rng(0)
-    whole, edges = sj.dense_lift(module, SIZES[name]), {}
-    for edge in module.edges:
-        pairs = whole.edges(edge.name)
-        kept = (rng.random(len(pairs)) < 0.7) & ((pairs[:, 1] % 2 == 0) | (rng.random() < 0.5))
-        edges[edge.name] = pairs[kept]
-    edges[module.edges[2].name] = pairs[:0]
-    return sj.lift_from_edges(module, SIZES[name], edges)
+EMPTY = {"mlp": "one->h2", "attention": "skip", "many ends": "ones->g"}
 
 
-def regular(name):
-    """As many distinct predecessors at every target, so that no slot is padding."""
-    lift, rng = sj.dense_lift(MODULES[name], SIZES[name]), np.random.default_rng(0)
+def sparse(name, choose, masked):
+    dense, rng = sj.dense_lift(MODULES[name], SIZES[name]), np.random.default_rng(0)
     wirings = {}
-    for edge_name, wiring in lift.wirings.items():
-        n_a, k = wiring.n_sources, (wiring.n_sources + 1) // 2
-        chosen = [np.sort(rng.permutation(n_a)[:k]) for _ in range(wiring.n_targets)]
-        wirings[edge_name] = SparseWiring.from_predecessors(jnp.asarray(np.array(chosen).T), n_a)
-    return dataclasses.replace(lift, wirings=wirings)
+    for edge_name, wiring in dense.wirings.items():
+        pairs = choose(rng, wiring.n_sources, wiring.n_targets)
+        if masked and edge_name == EMPTY[name]:
+            pairs = []
+        wirings[edge_name] = wired(pairs, wiring.n_sources, wiring.n_targets, masked)
+    return dataclasses.replace(dense, wirings=wirings)
+
+
+def some(rng, n_a, n_b):
+    """In-degrees of all sizes, often none."""
+    return [(u, v) for u in range(n_a) for v in range(n_b) if rng.random() < 0.6]
+
+
+def as_many_each(rng, n_a, n_b):
+    """As many distinct predecessors at every target, so that no slot is padding."""
+    return [(u, v) for v in range(n_b) for u in rng.permutation(n_a)[: (n_a + 1) // 2]]
 
 
 KINDS = {
     "dense": lambda name: sj.dense_lift(MODULES[name], SIZES[name]),
-    "masked": masked,
-    "regular": regular,
+    "masked": lambda name: sparse(name, some, masked=True),
+    "regular": lambda name: sparse(name, as_many_each, masked=False),
 }
 
 
@@ -264,9 +266,10 @@ def test_padding_has_no_part_even_where_the_map_is_not_finite_at_zero():
         ("x",),
         ("y",),
     )
-    lift = sj.lift_from_edges(
-        module, 3, {"x->h": np.array([[0, 0], [1, 0], [2, 1]]), "h->y": np.array([[0, 0], [1, 0]])}
-    )
+    lift = sj.dense_lift(module, 3)
+    wiring = wired([(0, 0), (1, 0), (2, 1)], 3, 3, masked=True)  # one slot padded, one vertex bare
+    readout = wired([(0, 0), (1, 0)], 3, 1, masked=True)
+    lift = dataclasses.replace(lift, wirings={"x->h": wiring, "h->y": readout})
     params, x = random_params(lift), random_inputs(lift)["x"]
     slopes = jax.jit(jax.grad(lambda p, x: jnp.sum(lift.apply(p, x)), argnums=(0, 1)))
     gradients = slopes(params, x)
@@ -283,9 +286,11 @@ def test_a_sample_does_not_see_its_batch():
     values = reference(lift, params, x)
     np.testing.assert_allclose(whole["y"], values["y"][:, 0], rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(whole["z"], values["z"], rtol=1e-11, atol=1e-12)
-    alone = apply(params, {name: value[3:4] for name, value in x.items()})
-    for name in whole:
-        np.testing.assert_allclose(alone[name], whole[name][3:4], rtol=1e-13)
+    others = random_inputs(lift, seed=1, batch=5)
+    mixed = {name: value.at[3].set(x[name][3]) for name, value in others.items()}
+    for name, value in apply(params, mixed).items():
+        assert np.array_equal(value[3], whole[name][3])
+        assert not np.array_equal(value[2], whole[name][2])
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -300,62 +305,79 @@ def test_an_empty_batch_is_a_batch(name):
     assert shapes(0) == [(0, *shape[1:]) for shape in shapes(2)]
 
 
+def ones(key, shape, dtype):
+    return jnp.asarray(np.ones(shape), dtype)
+
+
 class TestInit:
-    lift = sj.random_sparse_lift(
-        jax.random.key(0),
-        mlp(inputs=12, hidden=2, outputs=1, input_as="vector"),
-        sizes=300,
-        in_degree=0.5,
+    """In-degree one half above `h2`, twelve entries seen by every weight into `h1`."""
+
+    lift = dataclasses.replace(
+        sj.dense_lift(mlp(inputs=12, hidden=2, outputs=1), sizes=300),
+        expected_in_degrees=(
+            ("x->h1", 1.0),
+            ("one->h1", 1.0),
+            ("h1->h2", 0.5),
+            ("one->h2", 1.0),
+            ("h2->y", 300.0),
+            ("one->y", 1.0),
+        ),
     )
 
-    @pytest.mark.parametrize("law", ["normal", "uniform"])
-    def test_standard_deviations_are_the_gain_over_the_root_of_the_in_degree(self, law):
-        @jax.jit
-        def init(key):
-            gains = {"x->h1": 3.0, "h1->h2": 2.0}
-            return self.lift.init(key, gain=gains, bias_scale=0.25, law=law)
-
-        params = init(jax.random.key(1))
-        scales = {
-            "x->h1": 3 / np.sqrt(12),  # one predecessor, whose twelve entries add up
+    def test_every_weight_has_the_gain_over_the_root_of_the_in_degree(self):
+        gains = {"x->h1": 3.0, "h1->h2": 2}
+        params = self.lift.init(jax.random.key(1), gain=gains, bias_scale=0.25, law=ones)
+        expected = {
+            "x->h1": 3 / np.sqrt(12),
             "one->h1": 0.25,
             "h1->h2": 2 / np.sqrt(0.5),
             "one->h2": 0.25,
             "h2->y": 1 / np.sqrt(300),
+            "one->y": 0.25,
         }
-        for name, scale in scales.items():
-            weights = np.asarray(params[name]).ravel() / scale
-            n = len(weights)
-            fourth = 3.0 if law == "normal" else 9 / 5
-            assert abs(weights.mean()) < 4 / np.sqrt(n)
-            # The variance of a sample variance: (fourth moment - 1) / n.
-            assert abs(np.mean(weights**2) - 1) < 4 * np.sqrt((fourth - 1) / n)
-            assert (np.abs(weights).max() > 1.75) == (law == "normal")
-
-    def test_edges_and_keys_draw_independently(self):
-        init = jax.jit(lambda key: self.lift.init(key))
-        params, again, other = (init(jax.random.key(seed)) for seed in (1, 1, 2))
+        shapes = {"x->h1": (1, 300, 12), "h1->h2": (300, 300), "h2->y": (300, 1, 1)}
+        assert set(params) == set(expected)
         for name, weights in params.items():
-            assert jnp.array_equal(weights, again[name])
-            assert not jnp.any(weights == other[name])
-        a, b = params["one->h1"].ravel(), params["one->h2"].ravel()
-        assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
+            np.testing.assert_allclose(weights, expected[name], rtol=1e-14)
+            assert weights.shape == shapes.get(name, weights.shape)
+        everywhere = self.lift.init(jax.random.key(1), gain=3, bias_scale=1, law=ones)
+        np.testing.assert_allclose(everywhere["h1->h2"], 3 / np.sqrt(0.5), rtol=1e-14)
+        np.testing.assert_allclose(everywhere["one->y"], 1, rtol=1e-14)
+
+    @pytest.mark.parametrize("law", ["normal", "uniform"])
+    def test_laws_have_unit_variance_and_independent_draws(self, law):
+        shape = (200, 50)
+        draw = jax.jit(lambda key: as_law(law)(key, shape, jnp.dtype(float)))
+        a, b = (np.asarray(draw(jax.random.key(seed))).ravel() for seed in (0, 1))
+        n, fourth = len(a), 3.0 if law == "normal" else 9 / 5
+        assert abs(a.mean()) < 4 / np.sqrt(n)
+        # The variance of a sample variance: (fourth moment - 1) / n.
+        assert abs(np.mean(a**2) - 1) < 4 * np.sqrt((fourth - 1) / n)
+        assert (np.abs(a).max() > 1.75) == (law == "normal")
+        assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(n)
+
+    def test_edges_and_keys_draw_apart(self):
+        """Raw bits of the key that each edge's law gets: no two alike, the same for one key."""
+
+        def law(key, shape, dtype):
+            seen.append(jax.random.key_data(key).tolist())
+            return jnp.zeros(shape, dtype)
+
+        seen: list = []
+        for seed in (1, 2, 1):
+            self.lift.init(jax.random.key(seed), law=law)
+        first, second, again = seen[:6], seen[6:12], seen[12:]
+        assert first == again
+        assert len({tuple(bits) for bits in first + second}) == 12
 
     def test_zero_outputs_silences_every_edge_into_an_output(self):
-        params = jax.jit(lambda key: self.lift.init(key, zero_outputs=True))(jax.random.key(1))
-        assert not jnp.any(params["h2->y"]) and not jnp.any(params["one->y"])
-        assert jnp.all(params["h1->h2"] != 0)
+        params = self.lift.init(jax.random.key(1), zero_outputs=True, law=ones)
+        silent = {name for name, weights in params.items() if not np.any(weights)}
+        assert silent == {"h2->y", "one->y"}
 
-    def test_dtype_and_own_law(self):
-        def init(key):
-            return self.lift.init(
-                key, law=jax.random.rademacher, gain=2, bias_scale=1, dtype=jnp.float32
-            )
-
-        signs = jax.jit(init)(jax.random.key(1))
-        assert {w.dtype for w in signs.values()} == {jnp.dtype(jnp.float32)}
-        np.testing.assert_allclose(jnp.abs(signs["h1->h2"]), 2 / np.sqrt(0.5), rtol=1e-6)
-        assert set(np.unique(signs["one->h1"])) == {-1, 1}
+    def test_dtype(self):
+        params = self.lift.init(jax.random.key(1), law=ones, dtype=jnp.float32)
+        assert {w.dtype for w in params.values()} == {jnp.dtype(jnp.float32)}
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -389,6 +411,13 @@ class TestCounts:
         assert lift.in_degrees["h1->h2"] == 5 / 4
         assert isinstance(lift.wirings["x->h1"], DenseWiring)  # not named: whole
         assert len(lift.edges("x->h1")) == 15
+
+    def test_a_lift_from_edges_has_the_wiring_that_it_documents(self):
+        pairs = some(np.random.default_rng(5), 5, 4)
+        given = np.random.default_rng(6).permutation(pairs)
+        lift = sj.lift_from_edges(MODULES["mlp"], SIZES["mlp"], {"h1->h2": given})
+        expected = wired(pairs, 5, 4, masked=True)
+        assert eqx.tree_equal(lift.wirings["h1->h2"], expected)
 
 
 class TestHomomorphism:
