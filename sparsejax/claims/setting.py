@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from sparsejax import graphs, lifts, targets
 from sparsejax.dynamics import SquaredLoss, squared_loss
 
-DataName = Literal["synthetic", "diabetes", "digits"]
 LawName = Literal["regular", "binomial"]
 
 
@@ -19,9 +18,9 @@ LawName = Literal["regular", "binomial"]
 class LiftSetting:
     """Data, architecture and initial law of a claim about random sparse lifts."""
 
-    data: DataName = "synthetic"
-    """What is learned: samples of tanh(2 x1 x2) tanh(2 x3 x4) in 8 dimensions, or real data
-    (diabetes: disease progression; digits: even or odd)."""
+    data: str = "synthetic"
+    """What is learned. synthetic: samples of tanh(2 x1 x2) tanh(2 x3 x4) in 8 dimensions; real
+    data: diabetes (disease progression), digits (even or odd)."""
     samples: int = 400
     """Number of training samples."""
     hidden: int = 2
