@@ -51,7 +51,7 @@ def test_listing_gives_what_its_comments_say(listing):
     _, found = listing
     assert found["y"].shape == (64, 1)
     assert found["flow"].status == "completed"
-    assert found["flow"].ts.shape == found["flow"].losses.shape == (26,)
+    assert found["flow"].ts.shape == found["flow"].losses.shape == (41,)
     assert found["flow"].losses[-1] < found["flow"].losses[0]
     np.testing.assert_allclose(found["steps"].ts[-1], 1000 * 0.05, rtol=1e-9)
     assert found["K"].shape == (64, 64)
@@ -77,6 +77,7 @@ def test_importing_leaves_the_configuration_alone():
     code = (
         "import jax; before = jax.config.values.copy();"
         "import sparsejax, sparsejax.claims, sparsejax.runs, sparsejax.cli;"
-        "assert jax.config.values == before"
+        # JAX itself adds options while it imports its parts.
+        "assert {name: jax.config.values[name] for name in before} == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -203,8 +203,9 @@ class FlowVsGd:
             axes.set_xscale("log")
             axes.set_xlabel(r"step size $\eta \times$ sharpness")
             axes.set_ylabel(r"$\|\theta_k - \theta(k\eta)\|$ / distance moved")
-            low, high = axes.get_ylim()
-            axes.set_ylim(low, high * (high / low) ** 0.5)  # room for the legend
+            if drawn:
+                low, high = axes.get_ylim()
+                axes.set_ylim(low, high * (high / low) ** 0.5)  # room for the legend
             axes.legend(loc="upper left")
             axes.set_title(
                 f"Flow against gradient descent: {verdict.status.replace('_', ' ')}"

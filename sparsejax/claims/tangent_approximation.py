@@ -60,9 +60,14 @@ class TangentApproximation:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
     def control(self, config: TangentApproximationConfig) -> TangentApproximationConfig:
-        """Lifts that are too small: no step of the linearised network reaches eps."""
-        smallest = max(config.in_degree, 8)
-        return dataclasses.replace(config, sizes=(smallest, 2 * smallest))
+        """Lifts too small for eps: fewer parameters than samples, so that no step reaches it."""
+        samples = max(config.samples, 400) if config.data == "synthetic" else config.samples
+        return dataclasses.replace(
+            config,
+            sizes=(config.in_degree,),
+            samples=samples,
+            eps_fraction=config.eps_fraction / 10,
+        )
 
     def trials(self, config: TangentApproximationConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""

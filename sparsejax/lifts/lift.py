@@ -54,7 +54,7 @@ class Lift(eqx.Module):
         key: Key[Array, ""],
         *,
         gain: int | float | Mapping[str, int | float] = 1.0,
-        bias_scale: int | float = 0.5,
+        bias_scale: int | float = 0.1,
         law: str | Law = "normal",
         zero_outputs: bool = False,
         dtype: jax.typing.DTypeLike | None = None,
@@ -62,9 +62,11 @@ class Lift(eqx.Module):
         """Independent random weights of standard deviation `gain / sqrt(lambda_e)` over edge `e`.
 
         For maps that contract an array the in-degree is multiplied by the number of entries that
-        they contract. Biases have standard deviation `bias_scale`. `gain` is a number or one per
-        edge name; `law` is `"normal"`, `"uniform"` or a function `(key, shape, dtype) -> array` of
-        variance one. `zero_outputs` starts every edge into an output vertex at zero.
+        they contract. Biases have standard deviation `bias_scale`: large ones give wide lifts
+        hidden values with a common mean, and losses whose sharpness grows with width. `gain` is a
+        number or one per edge name; `law` is `"normal"`, `"uniform"` or a function
+        `(key, shape, dtype) -> array` of variance one. `zero_outputs` starts every edge into an
+        output vertex at zero.
 
         Raises:
             ValueError: an unknown law or edge name, or a gain for a bias.

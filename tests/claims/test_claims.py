@@ -1,6 +1,7 @@
 """Each claim on a small setting: it holds, its control does not, and bad settings are refused."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -25,12 +26,21 @@ SMALL = {
         "lifts": 17,
         "t1": 60.0,
     },
-    "flow-vs-gd": {"size": 12, "samples": 30, "in_degree": 3, "lifts": 3, "halvings": 3},
+    "flow-vs-gd": {
+        "size": 12,
+        "samples": 30,
+        "in_degree": 3,
+        "lifts": 3,
+        "steepest": 0.2,
+        "halvings": 3,
+    },
 }
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
 
+@functools.cache
 def run(name, *, control=False):
+    """The claim, its small config, what was measured (not to be changed) and the verdict."""
     claim = CLAIMS[name]
     config = claim.Config(**SMALL[name])
     if control:
@@ -42,13 +52,9 @@ def run(name, *, control=False):
     return claim, config, measurements, claim.judge(config, measurements)
 
 
-@pytest.fixture(scope="module", params=list(SMALL))
-def outcome(request):
-    return run(request.param)
-
-
-def test_holds_with_a_budget_and_a_picture(outcome):
-    claim, config, measurements, verdict = outcome
+@pytest.mark.parametrize("name", list(SMALL))
+def test_holds_with_a_budget_and_a_picture(name):
+    claim, config, measurements, verdict = run(name)
     assert verdict.status == "holds", verdict.reason
     assert not verdict.vacuous
     assert set(verdict.error_budget) == BUDGET
@@ -69,20 +75,16 @@ def test_control_does_not_hold(name):
     claim.table(config, measurements, verdict)
 
 
-def test_tangent_approximation_sees_a_broken_bound(outcome):
-    claim, config, measurements, verdict = outcome
-    if claim.name != "tangent-approximation":
-        pytest.skip("speaks of one claim")
+def test_tangent_approximation_sees_a_broken_bound():
+    claim, config, measurements, verdict = run("tangent-approximation")
     assert verdict.summary["kappa_at_start"]["48"] > verdict.summary["kappa_at_start"]["192"]
     broken = {name: dict(values) for name, values in measurements.items()}
     next(iter(broken.values()))["squared_status"] = np.asarray("violated")
     assert claim.judge(config, broken).status == "violated"
 
 
-def test_pac_convergence_counts(outcome):
-    claim, config, measurements, _ = outcome
-    if claim.name != "pac-convergence":
-        pytest.skip("speaks of one claim")
+def test_pac_convergence_counts():
+    claim, config, measurements, _ = run("pac-convergence")
     fewer = {name: dict(values) for name, values in measurements.items()}
     for name, values in fewer.items():
         if name.startswith("size00048"):
@@ -92,10 +94,8 @@ def test_pac_convergence_counts(outcome):
     assert claim.judge(config, few).status == "inconclusive"
 
 
-def test_flow_vs_gd_sees_a_wrong_order(outcome):
-    claim, config, measurements, _ = outcome
-    if claim.name != "flow-vs-gd":
-        pytest.skip("speaks of one claim")
+def test_flow_vs_gd_sees_a_wrong_order():
+    claim, config, measurements, _ = run("flow-vs-gd")
     wrong = {
         name: values | {"distance_modified_flow": values["distance_flow"]}
         for name, values in measurements.items()
