@@ -13,6 +13,7 @@ from sparsejax import (  # noqa: E402
     bounds as bounds,
     dynamics as dynamics,
     graphs as graphs,
+    interop as interop,
     lifts as lifts,
     structure as structure,
     tangent as tangent,
@@ -25,6 +26,12 @@ from sparsejax.dynamics import (  # noqa: E402
     logistic_loss as logistic_loss,
     modified_loss as modified_loss,
     squared_loss as squared_loss,
+)
+from sparsejax.interop import (  # noqa: E402
+    as_linen as as_linen,
+    as_nnx as as_nnx,
+    from_equinox as from_equinox,
+    from_flax as from_flax,
 )
 from sparsejax.lifts import (  # noqa: E402
     Lift as Lift,

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Int, Key
 
 from sparsejax.graphs import Bias, Edge, PerceptronModule
+from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
 Law = Callable[[Key[Array, ""], tuple[int, ...], jnp.dtype], Array]
 
@@ -61,10 +62,30 @@ def per_edge(
 
 
 def weight_scale(
-    edge: Edge, module: PerceptronModule, in_degree: float, gain: float, bias_scale: int | float
-) -> float:
-    """Standard deviation of a weight: `gain / sqrt(in-degree x fan-in)`, or that of a bias."""
+    edge: Edge,
+    module: PerceptronModule,
+    in_degrees: int | float | Int[Array, " n_b"],
+    gain: int | float,
+    bias_scale: int | float,
+    dtype: jnp.dtype,
+) -> Float[Array, ""] | Float[Array, " n_b"]:
+    """Standard deviation of a weight: `gain / sqrt(in-degree x fan-in)`, or that of a bias.
+
+    One for all vertices, or one a vertex where `in_degrees` has one a vertex. A vertex without
+    predecessors over the edge has nothing to scale; it counts as one with a single predecessor.
+    """
     if isinstance(edge.map, Bias):
-        return float(bias_scale)
-    fan_in = in_degree * edge.map.fan_in(module.vertex(edge.source).shape)
-    return gain / math.sqrt(fan_in) if fan_in > 0 else gain
+        return jnp.asarray(bias_scale, dtype)
+    fan_in = edge.map.fan_in(module.vertex(edge.source).shape)
+    if isinstance(in_degrees, int | float):
+        total = in_degrees * fan_in
+        return jnp.asarray(gain / math.sqrt(total) if total > 0 else gain, dtype)
+    degrees = jnp.maximum(in_degrees, 1).astype(dtype)
+    return jnp.asarray(gain / math.sqrt(fan_in), dtype) / jnp.sqrt(degrees)
+
+
+def true_in_degrees(wiring: DenseWiring | SparseWiring) -> int | Int[Array, " n_b"]:
+    """Number of predecessors of every target, one number where all have the same."""
+    if isinstance(wiring, DenseWiring):
+        return wiring.n_sources
+    return wiring.slots if wiring.present is None else wiring.in_degrees()

@@ -12,7 +12,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from sparsejax.graphs import PerceptronModule, Pointwise
 from sparsejax.lifts.edge_product import edge_product
-from sparsejax.lifts.initialisation import Law, as_law, per_edge, weight_scale
+from sparsejax.lifts.initialisation import (
+    Law,
+    as_law,
+    per_edge,
+    true_in_degrees,
+    weight_scale,
+)
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
 Wiring = DenseWiring | SparseWiring
@@ -56,11 +62,15 @@ class Lift(eqx.Module):
         gain: int | float | Mapping[str, int | float] = 1.0,
         bias_scale: int | float = 0.1,
         law: str | Law = "normal",
+        scale_by: str = "expected_in_degree",
         zero_outputs: bool = False,
         dtype: jax.typing.DTypeLike | None = None,
     ) -> Params:
         """Independent random weights of standard deviation `gain / sqrt(lambda_e)` over edge `e`.
 
+        `scale_by="in_degree"` divides by the root of the vertex's true in-degree over the edge
+        instead of that of `lambda_e`, so that at gain one, from predecessors of variance one, every
+        vertex that has any receives a pre-activation of variance one, whatever the wiring drew.
         For maps that contract an array the in-degree is multiplied by the number of entries that
         they contract. Biases have standard deviation `bias_scale`: large ones give wide lifts
         hidden values with a common mean, and losses whose sharpness grows with width. `gain` is a
@@ -69,7 +79,7 @@ class Lift(eqx.Module):
         output vertex at zero.
 
         Raises:
-            ValueError: an unknown law or edge name, or a gain for a bias.
+            ValueError: an unknown law, scale or edge name, or a gain for a bias.
 
         Example:
             >>> import jax, sparsejax as sj
@@ -78,6 +88,8 @@ class Lift(eqx.Module):
             (4, 1, 1)
         """
         sample, gains = as_law(law), per_edge(gain, self.module, 1.0, "gain")
+        if scale_by not in ("expected_in_degree", "in_degree"):
+            raise ValueError(f"scale_by is 'expected_in_degree' or 'in_degree', not {scale_by!r}")
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         params = {}
         for number, edge in enumerate(self.module.edges):
@@ -86,11 +98,11 @@ class Lift(eqx.Module):
             if zero_outputs and edge.target in self.module.outputs:
                 params[edge.name] = jnp.zeros(shape, dtype)
                 continue
-            scale = weight_scale(
-                edge, self.module, self.in_degrees[edge.name], gains[edge.name], bias_scale
-            )
+            expected = scale_by == "expected_in_degree"
+            degrees = self.in_degrees[edge.name] if expected else true_in_degrees(wiring)
+            scale = weight_scale(edge, self.module, degrees, gains[edge.name], bias_scale, dtype)
             draw = sample(jax.random.fold_in(key, number), shape, dtype)
-            params[edge.name] = draw * jnp.asarray(scale, dtype)
+            params[edge.name] = draw * scale.reshape(1, -1, *(1,) * (len(shape) - 2))
         return params
 
     def apply(
