@@ -1,4 +1,4 @@
-"""The `sparsejax` command: list the claims, verify one, report on stored runs."""
+"""The `sparsejax` command: list the claims, verify one, report on runs, show a module."""
 
 from __future__ import annotations
 
@@ -103,10 +103,15 @@ def _dispatch(words: list[str]) -> int:
     commands.add_parser(
         "verify", help="run a claim's experiment; verify CLAIM --help shows its options"
     )
+    commands.add_parser(
+        "show", help="draw a ready-made module and a lift of it; show NAME --help shows its options"
+    )
     report = commands.add_parser("report", help="figure and report again, from runs' folders")
     report.add_argument("folder", nargs="+", type=Path, help="a run's folder")
     if words[:1] == ["verify"]:
         return _verify(words[1:])
+    if words[:1] == ["show"]:
+        return _show(words[1:])
     options = parser.parse_args(words)
     return _list() if options.command == "list" else _report(options.folder)
 
@@ -128,7 +133,7 @@ def _list() -> int:
 
 
 def _verify(words: list[str]) -> int:
-    name, rest = _claim_name(words)
+    name, rest = _named(words, CLAIMS, "verify", "claim")
     claim = _claim(name)
     options, config = _parse(claim, rest)
     _prepare()
@@ -173,8 +178,64 @@ def _prepare() -> None:
     matplotlib.use("Agg")
 
 
-def _claim_name(words: list[str]) -> tuple[str, list[str]]:
-    # The claim decides which options there are, so its name is found before they are parsed.
+def _show(words: list[str]) -> int:
+    from sparsejax.graphs import READY_MADE
+    from sparsejax.show import check_picture, draw
+
+    name, rest = _named(words, READY_MADE, "show", "module")
+    if name not in READY_MADE:
+        raise UsageError(_no_such("module", name, READY_MADE))
+    picture, arguments = _parse_picture(name, rest)
+    try:
+        path = check_picture(name, picture)
+        figure = draw(READY_MADE[name](**arguments), picture)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
+    print(path)
+    return 0
+
+
+def _parse_picture(name: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
+    import tyro
+
+    from sparsejax.graphs import READY_MADE
+    from sparsejax.show import Picture, constructor_options, description
+
+    construct = READY_MADE[name]
+    arguments = make_dataclass(
+        "Arguments",
+        [
+            (option, kind, field(default=default))
+            for option, kind, default in constructor_options(construct)
+        ],
+        frozen=True,
+    )
+    invocation = make_dataclass(
+        "Invocation",
+        [
+            ("picture", tyro.conf.FlagCreatePairsOff[Picture], field(default=Picture())),
+            ("module", arguments, field(default=arguments())),
+        ],
+        frozen=True,
+    )
+    parsed: Any = tyro.cli(
+        invocation,
+        args=words,
+        prog=f"sparsejax show {name}",
+        description=description(construct),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return parsed.picture, vars(parsed.module)
+
+
+def _named(
+    words: list[str], known: Mapping[str, Any], command: str, what: str
+) -> tuple[str, list[str]]:
+    # The name decides which options there are, so it is found before they are parsed.
     places = [
         place
         for place, word in enumerate(words)
@@ -182,24 +243,29 @@ def _claim_name(words: list[str]) -> tuple[str, list[str]]:
     ]
     if not places:
         if {"-h", "--help"} & set(words):
-            print(f"usage: sparsejax verify CLAIM [OPTIONS]\n\n{_names()}\n")
-            print("sparsejax verify CLAIM --help shows the claim's options.\n")
-            print(_EPILOG, end="")
+            print(f"usage: sparsejax {command} {what.upper()} [OPTIONS]\n\n{_all(what, known)}\n")
+            print(f"sparsejax {command} {what.upper()} --help shows the {what}'s options.")
+            if command == "verify":
+                print(f"\n{_EPILOG}", end="")
             raise SystemExit(0)
-        raise UsageError(f"verify needs a claim. {_names()}")
-    place = next((place for place in places if words[place] in CLAIMS), places[0])
+        raise UsageError(f"{command} needs a {what}. {_all(what, known)}")
+    place = next((place for place in places if words[place] in known), places[0])
     return words[place], words[:place] + words[place + 1 :]
 
 
-def _names() -> str:
-    return f"Claims: {', '.join(CLAIMS)}"
+def _all(what: str, known: Iterable[str]) -> str:
+    return f"{what.capitalize()}s: {', '.join(known)}"
+
+
+def _no_such(what: str, name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"there is no {what} named {name!r}: {hint}{_all(what, known)}"
 
 
 def _claim(name: str) -> Claim:
     if name not in CLAIMS:
-        close = difflib.get_close_matches(name, CLAIMS)
-        hint = f"did you mean {' or '.join(close)}?" if close else _names()
-        raise UsageError(f"there is no claim named {name!r}: {hint}")
+        raise UsageError(_no_such("claim", name, CLAIMS))
     return CLAIMS[name]
 
 

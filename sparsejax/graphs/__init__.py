@@ -24,3 +24,4 @@ from sparsejax.graphs.perceptron_module import (
     PerceptronModule as PerceptronModule,
     Vertex as Vertex,
 )
+from sparsejax.graphs.ready_made import READY_MADE as READY_MADE

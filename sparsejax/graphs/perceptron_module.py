@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import graphlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,9 @@ from sparsejax.graphs.errors import (
     UnknownVertexError,
     UnreachableOutputError,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +183,19 @@ class PerceptronModule:
     def preactivation_shape(self, edge: Edge) -> Shape:
         """Shape of `Z_e`."""
         return edge.map.output_shape(self.vertex(edge.source).shape)
+
+    def draw(self) -> "Figure":
+        """A picture: inputs left, outputs right; vertices by kind, edges with their maps.
+
+        A `matplotlib.figure.Figure` outside of pyplot; `figure.savefig("graph.pdf")` writes it.
+
+        Example:
+            >>> from sparsejax.graphs import mlp
+            >>> figure = mlp(inputs=3, hidden=1, outputs=1).draw()
+        """
+        from sparsejax.graphs.drawing import draw_module  # matplotlib, networkx: only when used
+
+        return draw_module(self)
 
     def _check_names(self) -> None:
         for kind, names in (

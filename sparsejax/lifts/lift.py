@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -20,6 +21,9 @@ from sparsejax.lifts.initialisation import (
     weight_scale,
 )
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Wiring = DenseWiring | SparseWiring
 Params = dict[str, Array]
@@ -226,6 +230,25 @@ class Lift(eqx.Module):
             len(self.edges(edge.name)) * math.prod(self.module.weight_shape(edge))
             for edge in self.module.edges
         )
+
+    def draw(self, params: Params | None = None, *, most: int = 24) -> "Figure":
+        """A picture: fibres as columns above the base graph's vertices.
+
+        With `params` an edge is as dark as its weight is large, among those over its base edge.
+        Fibres of more than `most` vertices are thinned, and the picture says so; what it shows are
+        paths to the outputs. A `matplotlib.figure.Figure` outside of pyplot.
+
+        Raises:
+            ValueError: `most` is not positive, or the lift is a batch of lifts.
+
+        Example:
+            >>> import sparsejax as sj
+            >>> lift = sj.dense_lift(sj.graphs.mlp(inputs=3, hidden=1, outputs=1), sizes=4)
+            >>> figure = lift.draw()
+        """
+        from sparsejax.lifts.drawing import draw_lift  # matplotlib, networkx: only when used
+
+        return draw_lift(self, params, most)
 
     def validate(self) -> None:
         """Check that the lift is a homomorphism onto its module: every edge has its right ends.

@@ -1,0 +1,258 @@
+"""A picture of a base graph: vertices told apart by shape and colour, edges with their maps."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyArrowPatch, Patch, RegularPolygon
+
+from sparsejax.drawing import BLUE, GREEN, GREY, ORANGE, PALETTE, SKY, paper_style
+from sparsejax.graphs.activations import Pointwise
+from sparsejax.graphs.edge_maps import Bias
+from sparsejax.graphs.layout import (
+    RADIUS,
+    Positions,
+    bends,
+    point_on,
+    positions,
+)
+from sparsejax.graphs.perceptron_module import Edge, PerceptronModule, Vertex
+
+# On paper: a unit of the layout, and what the legend needs.
+INCHES, LEGEND_WIDTH = 0.55, 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What sort of vertex it is, and how that is shown."""
+
+    name: str
+    marker: str
+    colour: str
+
+
+KINDS = {
+    "input": Kind("input", "s", SKY),
+    "constant": Kind("constant 1", "D", GREY),
+    "duplicated": Kind("duplicated by lifts", "o", BLUE),
+    "clamped": Kind("clamped", "h", GREEN),
+    "output": Kind("output", "^", ORANGE),
+}
+
+
+def kind(module: PerceptronModule, name: str) -> Kind:
+    """The kind of a vertex.
+
+    Example:
+        >>> from sparsejax.graphs import mlp
+        >>> [kind(mlp(3, 1, 1), name).name for name in ("x", "one", "h1", "y")]
+        ['input', 'constant 1', 'duplicated by lifts', 'output']
+    """
+    if module.vertex(name).constant:
+        return KINDS["constant"]
+    if name in module.inputs:
+        return KINDS["input"]
+    if name in module.outputs:
+        return KINDS["output"]
+    return KINDS["duplicated" if module.clamped(name) is None else "clamped"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stroke:
+    """How an edge is drawn."""
+
+    colour: str
+    line: Any
+
+
+def strokes(module: PerceptronModule) -> dict[str, Stroke]:
+    """Dark and solid; biases grey and dotted; edges between the same two vertices told apart."""
+    found = {}
+    for edge in module.edges:
+        alike = [e.name for e in module.edges if (e.source, e.target) == (edge.source, edge.target)]
+        if isinstance(edge.map, Bias):
+            found[edge.name] = Stroke(GREY, (0, (1, 2)))
+        elif len(alike) > 1:
+            number = alike.index(edge.name)
+            lines = ("-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)))
+            found[edge.name] = Stroke(PALETTE[number % len(PALETTE)], lines[number % len(lines)])
+        else:
+            found[edge.name] = Stroke("#333333", "-")
+    return found
+
+
+def draw_module(module: PerceptronModule) -> Figure:
+    """The base graph with names, shapes, activations and maps; `PerceptronModule.draw`."""
+    where = positions(module)
+    with paper_style():
+        width, height = extent(module, where).inches
+        figure = Figure(figsize=(max(width, LEGEND_WIDTH), height + 0.4))
+        axes = figure.subplots()
+        draw_base_graph(axes, module, where)
+        legend(figure, module)
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """The part of the layout's plane that a picture shows."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        """Width and height on paper."""
+        return INCHES * (self.right - self.left), INCHES * (self.high - self.low)
+
+
+def extent(module: PerceptronModule, where: Positions) -> Extent:
+    """All vertices with what is written below them, and all bent edges."""
+    xs, ys = zip(*where.values(), strict=True)
+    bend = bends(module, where)
+    arcs = [point_on(where[e.source], where[e.target], bend[e.name], 0.5)[1] for e in module.edges]
+    # An input has one line below it, any other vertex two.
+    texts = [y - (2.4 if name in module.inputs else 3.2) * RADIUS for name, (_, y) in where.items()]
+    return Extent(
+        left=min(xs) - 2 * RADIUS,
+        right=max(xs) + 2 * RADIUS,
+        low=min(*texts, *arcs),
+        high=max(max(ys) + 2 * RADIUS, *(arc + RADIUS for arc in arcs)),
+    )
+
+
+def draw_base_graph(axes: Axes, module: PerceptronModule, where: Positions) -> None:
+    """Vertices at `where`, edges between them, no axes."""
+    bare(axes)
+    axes.set_aspect("equal")
+    shown = extent(module, where)
+    axes.set_xlim(shown.left, shown.right)
+    axes.set_ylim(shown.low, shown.high)
+    patches = {name: _draw_vertex(axes, module, name, where[name]) for name in module.order}
+    bend, stroke = bends(module, where), strokes(module)
+    for edge in module.edges:
+        _draw_edge(axes, edge, where, patches, bend[edge.name], stroke[edge.name])
+
+
+def bare(axes: Axes) -> None:
+    """No frame, no ticks, no grid."""
+    axes.set_axis_off()
+    axes.grid(False)
+
+
+def legend(figure: Figure, module: PerceptronModule) -> None:
+    """The kinds of vertices that occur, below the picture."""
+    present = dict.fromkeys(kind(module, name) for name in module.order)
+    handles: list[Any] = [
+        Line2D([], [], ls="", marker=k.marker, ms=7, mfc=pale(k.colour), mec=k.colour, label=k.name)
+        for k in present
+    ]
+    if any(isinstance(edge.map, Bias) for edge in module.edges):
+        handles.append(Line2D([], [], color=GREY, ls=(0, (1, 2)), lw=1.2, label="bias"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )
+
+
+def pale(colour: str) -> tuple[float, float, float]:
+    """A colour, given as `"#rrggbb"`, mixed with white to stand behind text."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return (0.75 + red / 4, 0.75 + green / 4, 0.75 + blue / 4)
+
+
+def _draw_vertex(
+    axes: Axes, module: PerceptronModule, name: str, centre: tuple[float, float]
+) -> Patch:
+    vertex, what = module.vertex(name), kind(module, name)
+    if what is KINDS["duplicated"]:  # a stack of copies
+        for shift in (0.22, 0.11):
+            axes.add_patch(_shape(what, (centre[0] + shift, centre[1] + shift), zorder=2))
+    patch = axes.add_patch(_shape(what, centre, zorder=3))
+    size = min(9.5, max(36 / len(name), 6.5))
+    axes.text(*centre, name, ha="center", va="center", size=size, weight="bold", zorder=5)
+    below = "\n".join(_description(module, vertex))
+    axes.text(
+        centre[0], centre[1] - 1.25 * RADIUS, below, ha="center", va="top", size=7.5, zorder=5
+    )
+    return patch
+
+
+def _shape(what: Kind, centre: tuple[float, float], zorder: int) -> Patch:
+    look: dict[str, Any] = {"ec": what.colour, "lw": 1.4, "fc": pale(what.colour), "zorder": zorder}
+    if what.marker == "o":
+        return Circle(centre, RADIUS, **look)
+    corners, turn, size = {
+        "s": (4, 0.785398, 1.3),
+        "D": (4, 0.0, 1.2),
+        "h": (6, 0.0, 1.15),
+        "^": (3, 0.0, 1.5),
+    }[what.marker]
+    return RegularPolygon(centre, corners, radius=size * RADIUS, orientation=turn, **look)
+
+
+def _description(module: PerceptronModule, vertex: Vertex) -> list[str]:
+    axes = r"\times ".join(map(str, vertex.shape))
+    space = rf"$\mathbb{{R}}^{{{axes}}}$" if vertex.shape else r"$\mathbb{R}$"
+    copies = module.clamped(vertex.name) or 1
+    lines = [f"{copies} × {space}" if copies > 1 else space]
+    if vertex.name not in module.inputs:
+        lines.append(activation_name(vertex.activation))
+    return lines
+
+
+def activation_name(activation: Any) -> str:
+    """What to call an activation: its own name, or that of its function or class."""
+    if isinstance(activation, Pointwise):
+        return activation.name
+    return getattr(activation, "__name__", type(activation).__name__)
+
+
+def _draw_edge(
+    axes: Axes,
+    edge: Edge,
+    where: Positions,
+    patches: Mapping[str, Patch],
+    bend: float,
+    stroke: Stroke,
+) -> None:
+    start, end = where[edge.source], where[edge.target]
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>,head_length=3.5,head_width=2",
+            patchA=patches[edge.source],
+            patchB=patches[edge.target],
+            shrinkA=1,
+            shrinkB=1.5,
+            color=stroke.colour,
+            linestyle=stroke.line,
+            lw=1.2,
+            zorder=1,
+        )
+    )
+    if isinstance(edge.map, Bias):
+        return  # in the legend
+    label = type(edge.map).__name__
+    if edge.name != f"{edge.source}->{edge.target}":
+        label = f"{edge.name}: {label}"
+    axes.text(
+        *point_on(start, end, bend, 0.5),
+        label,
+        ha="center",
+        va="center",
+        size=7,
+        color=stroke.colour,
+        bbox={"fc": "white", "ec": "none", "pad": 0.6},
+        zorder=4,
+    )
