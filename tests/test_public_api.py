@@ -61,6 +61,17 @@ def test_listing_gives_what_its_comments_say(listing):
     assert set(found["verdict"].error_budget) >= {"integrator", "quadrature", "floating_point"}
 
 
+def test_the_readme_s_models_of_other_libraries_run():
+    (block,) = re.findall(r"```py\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    key, x = jax.random.key(0), jax.numpy.ones((4, 8))
+    lift = sj.dense_lift(sj.graphs.mlp(inputs=8, hidden=0, outputs=1), sizes=1)
+    names = {"sj": sj, "key": key, "x": x, "lift": lift}
+    with jax.numpy_dtype_promotion("standard"):
+        exec(compile(block, str(README), "exec"), names)
+    assert names["K"].shape == (4, 4)
+    assert names["module"](x).shape == (4, 1)
+
+
 def test_lift_is_a_pytree_and_vmaps():
     module = sj.graphs.mlp(inputs=3, hidden=2, outputs=1)
     keys = jax.random.split(jax.random.key(0), 3)
@@ -75,9 +86,12 @@ def test_importing_leaves_the_configuration_alone():
     import sys
 
     code = (
-        "import jax; before = jax.config.values.copy();"
+        "import sys, jax; before = jax.config.values.copy();"
         "import sparsejax, sparsejax.claims, sparsejax.runs, sparsejax.cli;"
         # JAX itself adds options while it imports its parts.
-        "assert {name: jax.config.values[name] for name in before} == before"
+        "assert {name: jax.config.values[name] for name in before} == before;"
+        # Flax is an extra, and pictures are drawn when asked for.
+        "drawing = {'sparsejax.graphs.drawing', 'sparsejax.lifts.drawing'};"
+        "assert not {'flax', *drawing} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from sparsejax.graphs.layout import (
     RADIUS,
     Positions,
     bends,
+    edge_label,
     point_on,
     positions,
 )
@@ -23,6 +25,8 @@ from sparsejax.graphs.perceptron_module import Edge, PerceptronModule, Vertex
 
 # On paper: a unit of the layout, and what the legend needs.
 INCHES, LEGEND_WIDTH = 0.55, 5.0
+# Letters that fit into a vertex, and the height of a line of text in units of the layout.
+LONGEST_INSIDE, LINE = 8, 0.27
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +119,21 @@ def extent(module: PerceptronModule, where: Positions) -> Extent:
     """All vertices with what is written below them, and all bent edges."""
     xs, ys = zip(*where.values(), strict=True)
     bend = bends(module, where)
-    arcs = [point_on(where[e.source], where[e.target], bend[e.name], 0.5)[1] for e in module.edges]
-    # An input has one line below it, any other vertex two.
-    texts = [y - (2.4 if name in module.inputs else 3.2) * RADIUS for name, (_, y) in where.items()]
+    arcs = [
+        point_on(where[edge.source], where[edge.target], bend[edge.name], t)[1]
+        for edge in module.edges
+        for t in np.linspace(0, 1, 17)
+    ]
+    texts = []
+    for name, (_, y) in where.items():
+        # An input has one line below it, any other vertex two, and its name if that is long.
+        lines = (1 if name in module.inputs else 2) + (len(name) > LONGEST_INSIDE)
+        texts.append(y - 1.5 * RADIUS - 1.2 * LINE * lines)
     return Extent(
         left=min(xs) - 2 * RADIUS,
         right=max(xs) + 2 * RADIUS,
-        low=min(*texts, *arcs),
-        high=max(max(ys) + 2 * RADIUS, *(arc + RADIUS for arc in arcs)),
+        low=min(*texts, *(arc - 0.3 * RADIUS for arc in arcs)),
+        high=max(max(ys) + 2 * RADIUS, *(arc + 0.7 * RADIUS for arc in arcs)),
     )
 
 
@@ -177,11 +188,28 @@ def _draw_vertex(
         for shift in (0.22, 0.11):
             axes.add_patch(_shape(what, (centre[0] + shift, centre[1] + shift), zorder=2))
     patch = axes.add_patch(_shape(what, centre, zorder=3))
-    size = min(9.5, max(36 / len(name), 6.5))
-    axes.text(*centre, name, ha="center", va="center", size=size, weight="bold", zorder=5)
-    below = "\n".join(_description(module, vertex))
+    x, y = centre
+    inside, below = len(name) <= LONGEST_INSIDE, y - 1.25 * RADIUS
+    size = min(9.5, 44 / len(name)) if inside else 7.5
     axes.text(
-        centre[0], centre[1] - 1.25 * RADIUS, below, ha="center", va="top", size=7.5, zorder=5
+        x,
+        y if inside else below,
+        name,
+        ha="center",
+        va="center" if inside else "top",
+        size=size,
+        weight="bold",
+        zorder=5,
+    )
+    below -= 0 if inside else LINE
+    axes.text(
+        x,
+        below,
+        "\n".join(_description(module, vertex)),
+        ha="center",
+        va="top",
+        size=7.5,
+        zorder=5,
     )
     return patch
 
@@ -243,12 +271,9 @@ def _draw_edge(
     )
     if isinstance(edge.map, Bias):
         return  # in the legend
-    label = type(edge.map).__name__
-    if edge.name != f"{edge.source}->{edge.target}":
-        label = f"{edge.name}: {label}"
     axes.text(
         *point_on(start, end, bend, 0.5),
-        label,
+        edge_label(edge),
         ha="center",
         va="center",
         size=7,

@@ -9,8 +9,8 @@ from sparsejax.graphs.perceptron_module import Edge, PerceptronModule
 
 Positions = dict[str, tuple[float, float]]
 
-# Between layers, and inside one, in the units in which a vertex has radius RADIUS.
-ACROSS, DOWN, RADIUS = 2.3, 1.7, 0.4
+# The radius of a vertex, and the distance inside a layer; one between layers fits the labels.
+RADIUS, DOWN = 0.4, 1.7
 
 _BENDS = (0.0, -0.3, 0.3, -0.5, 0.5, -0.7, 0.7, -0.95, 0.95)
 
@@ -48,22 +48,34 @@ def _centred(names: Sequence[str]) -> dict[str, float]:
     return {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
 
 
+def edge_label(edge: Edge) -> str:
+    """The name of the edge's map, after that of the edge where it has one of its own.
+
+    Example:
+        >>> edge_label(Edge("x", "h")), edge_label(Edge("x", "h", name="query"))
+        ('Scale', 'query: Scale')
+    """
+    name = type(edge.map).__name__
+    return name if edge.name == f"{edge.source}->{edge.target}" else f"{edge.name}: {name}"
+
+
 def positions(module: PerceptronModule, *, columns: bool = False) -> Positions:
     """Layers from left to right, constants below; `columns` gives each vertex an `x` of its own."""
+    across = max(2.3, *(1.5 + 0.1 * len(edge_label(edge)) for edge in module.edges))
     where: Positions = {}
     column = 0
     for depth, names in enumerate(layers(module)):
         for name, height in _centred(names).items():
-            where[name] = (ACROSS * (column if columns else depth), -DOWN * height)
+            where[name] = (across * (column if columns else depth), -DOWN * height)
             column += 1
     bottom = min(y for _, y in where.values())
     for name in module.order:
         if module.vertex(name).constant:
             targets = [where[e.target][0] for e in module.out_edges(name) if e.target in where]
-            x = float(np.mean(targets)) - 0.5 * ACROSS if targets else 0.0
+            x = float(np.mean(targets)) - 0.5 * across if targets else 0.0
             taken = [other for other, y in where.values() if y < bottom]
-            while any(abs(x - other) < ACROSS for other in taken):
-                x += ACROSS
+            while any(abs(x - other) < across for other in taken):
+                x += across
             where[name] = (x, bottom - DOWN)
     return where
 

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from sparsejax.drawing import GREY, paper_style
-from sparsejax.graphs import Bias
+from sparsejax.graphs import Bias, Edge, PerceptronModule
 from sparsejax.graphs.drawing import (
     INCHES,
     LEGEND_WIDTH,
@@ -127,9 +127,9 @@ def _draw_fibres(
     where: Positions,
 ) -> None:
     bare(axes)
-    axes.set_ylim(-0.2, 1.12)
     module, stroke = lift.module, strokes(lift.module)
     place = {name: _column(module, name, shown[name]) for name in module.order}
+    top = 1.12
     for edge in module.edges:
         sources, targets = shown[edge.source], shown[edge.target]
         pairs, slots = shown_edges(lift.wirings[edge.name], sources, targets)
@@ -147,11 +147,11 @@ def _draw_fibres(
             alphas = (0.06 + 0.94 * strength) * (0.5 if bias else 1.0)
         colours = np.tile(to_rgba(stroke[edge.name].colour), (len(pairs), 1))
         colours[:, 3] = alphas
-        columns = [where[name][0] for name in module.order if not module.vertex(name).constant]
-        skipped = sum(x_start < x < x_end for x in columns)
+        arcs = _arcs(x_start, starts, x_end, ends, 0.0 if bias else _rise(module, edge, where))
+        top = max(top, float(np.max(arcs[..., 1])) + 0.12)
         axes.add_collection(
             LineCollection(
-                _arcs(x_start, starts, x_end, ends, 0.0 if bias else 0.12 * skipped),
+                arcs,
                 colors=colours,
                 linewidths=0.7 if bias else 0.9,
                 linestyles=stroke[edge.name].line,
@@ -181,19 +181,28 @@ def _draw_fibres(
             ha="center",
             va="top" if below else "bottom",
             size=8,
+            bbox={"fc": "white", "ec": "none", "pad": 0.6},
             zorder=4,
         )
+    axes.set_ylim(-0.2, top)
+
+
+def _rise(module: PerceptronModule, edge: Edge, where: Positions) -> float:
+    """How far an edge rises over the columns that it passes, as a fraction of their height."""
+    columns = [where[name][0] for name in module.order if not module.vertex(name).constant]
+    passed = sum(where[edge.source][0] < x < where[edge.target][0] for x in columns)
+    return min(0.12 * passed, 0.3)
 
 
 def _arcs(x_start: float, starts: np.ndarray, x_end: float, ends: np.ndarray, rise: float) -> Any:
     """Lines that rise above the columns that they pass over, or straight ones."""
     t = np.linspace(0, 1, 17 if rise else 2)
     xs = np.broadcast_to(x_start + (x_end - x_start) * t, (len(starts), len(t)))
-    ys = starts[:, None] * (1 - t) + ends[:, None] * t + 4 * min(rise, 0.3) * t * (1 - t)
+    ys = starts[:, None] * (1 - t) + ends[:, None] * t + 4 * rise * t * (1 - t)
     return np.stack([xs, ys], axis=2)
 
 
-def _column(module: Any, name: str, shown: np.ndarray) -> np.ndarray:
+def _column(module: PerceptronModule, name: str, shown: np.ndarray) -> np.ndarray:
     """Heights of the shown vertices of one fibre: first on top; constants below all others."""
     if module.vertex(name).constant:
         return np.full(len(shown), -0.1)
