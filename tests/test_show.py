@@ -28,6 +28,7 @@ def test_a_lift_is_drawn_as_asked(capsys, tmp_path, monkeypatch):
     from sparsejax.lifts import Lift
 
     monkeypatch.setattr(Lift, "draw", draw)
+    monkeypatch.setattr(Lift, "init", lambda lift, key: {"weights": lift})
     words = "mlp --sizes 5 --in-degree 2 --inputs 4 --law regular --seed 7".split()
     assert cli.main(["show", *words, "--no-bias", "--out", "picture.pdf"]) == 0
     assert capsys.readouterr().out == "picture.pdf\n"
@@ -39,7 +40,7 @@ def test_a_lift_is_drawn_as_asked(capsys, tmp_path, monkeypatch):
     assert (tmp_path / "mlp.png").read_bytes() == b"a picture"
     lift, params = asked[1]
     assert lift.in_degrees["h1->h2"] == 5  # all there are
-    assert set(params) == {"x->h1", "h1->h2", "h2->y"}
+    assert params == {"weights": lift}
 
 
 @pytest.mark.parametrize(

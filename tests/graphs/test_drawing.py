@@ -96,15 +96,19 @@ def test_no_edge_crosses_a_vertex_that_it_does_not_join(name):
     assert len(set(ends)) == len(ends)
 
 
-def test_crossings_are_few():
-    """Two strands that the listing crosses: the layout uncrosses them."""
-    vertices = [Vertex("x")] + [Vertex(n, activation="tanh") for n in ("a", "b", "d", "c", "y")]
-    pairs = [("x", "a"), ("x", "b"), ("a", "c"), ("b", "d"), ("c", "y"), ("d", "y")]
+def test_what_can_be_uncrossed_is():
+    """Between `a` and `e`, which meet again, the listing puts `b`, which meets neither."""
+    pairs = [("x", n) for n in "abe"] + [("a", "c"), ("e", "c"), ("b", "d"), ("c", "y"), ("d", "y")]
     module = PerceptronModule(
-        tuple(vertices), tuple(Edge(*pair) for pair in pairs), inputs=("x",), outputs=("y",)
+        (Vertex("x"), *(Vertex(n, activation="tanh") for n in "abecdy")),
+        tuple(Edge(*pair) for pair in pairs),
+        inputs=("x",),
+        outputs=("y",),
     )
-    first, second = layers(module)[1:3]
-    assert (first, second) in [(["a", "b"], ["c", "d"]), (["b", "a"], ["d", "c"])]
+    place = {name: i for names in layers(module) for i, name in enumerate(names)}
+    middle = [pair for pair in pairs if pair[1] in "cd"]
+    for (a, b), (c, d) in itertools.combinations(middle, 2):
+        assert (place[a] - place[c]) * (place[b] - place[d]) >= 0
 
 
 def test_everything_is_in_the_picture():
