@@ -90,19 +90,38 @@ class Dense(EdgeMap):
 
 @dataclasses.dataclass(frozen=True)
 class Bias(EdgeMap):
-    """`M(w, 1) = w`: the edge from a constant vertex; the weight has the shape of `Z`.
+    """`M(w, 1) = w`: the edge from a constant vertex, into `Z` of shape `shape`.
+
+    The weight has the shape of `Z` without its `shared` axes, along which it is the same: one
+    number a channel where `Z` is an image (`shared=(0, 1)`), one vector for all tokens where `Z`
+    is an array `(tokens, features)` (`shared=(0,)`).
+
+    Raises:
+        ValueError: `shared` is not a set of axes of `shape`.
 
     Example:
         >>> import jax.numpy as jnp
         >>> Bias(shape=(2,))(jnp.array([3.0, 4.0]), jnp.asarray(1.0)).tolist()
         [3.0, 4.0]
+        >>> Bias(shape=(2, 2), shared=(0,))(jnp.array([3.0, 4.0]), jnp.asarray(1.0)).tolist()
+        [[3.0, 4.0], [3.0, 4.0]]
     """
 
     shape: Shape = ()
+    shared: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sorted(set(self.shared)) != sorted(self.shared) or not all(
+            0 <= axis < len(self.shape) for axis in self.shared
+        ):
+            raise ValueError(
+                f"a bias of shape {self.shape} has axes 0 to {len(self.shape) - 1}, each shared "
+                f"once at most; got shared={self.shared}"
+            )
 
     def weight_shape(self, source_shape: Shape) -> Shape:
-        """`shape`."""
-        return self.shape
+        """`shape` without its shared axes."""
+        return tuple(n for axis, n in enumerate(self.shape) if axis not in self.shared)
 
     def output_shape(self, source_shape: Shape) -> Shape:
         """`shape`; the source must be a scalar."""
@@ -112,4 +131,5 @@ class Bias(EdgeMap):
 
     def __call__(self, weight: Array, activation: Array) -> Array:
         """`w` times the constant."""
-        return weight * activation
+        kept = tuple(1 if axis in self.shared else n for axis, n in enumerate(self.shape))
+        return jnp.broadcast_to((weight * activation).reshape(kept), self.shape)

@@ -36,10 +36,12 @@ class Vertex:
     `clamped` fixes the number of lifted vertices above it, whatever the sizes of the lift: inputs
     and outputs are clamped to 1 unless told otherwise, all others are duplicated at will. An input
     clamped to `d` is one vertex a coordinate: shorthand for `d` base vertices that share the
-    edges' maps. `constant` marks an input whose value is 1 (the source of biases).
+    edges' maps. `constant` marks an input whose value is 1 (the source of biases). An input with a
+    `coordinate` reads that entry, counted from 0, of the first axis of a sample: inputs that share
+    one data array, scalars that are its columns or the steps of a sequence.
 
     Raises:
-        ValueError: an axis or `clamped` is not positive.
+        ValueError: an axis or `clamped` is not positive, or a coordinate is negative.
 
     Example:
         >>> Vertex("h", activation="tanh").activation
@@ -51,12 +53,17 @@ class Vertex:
     activation: "str | Callable[..., Array] | None" = None
     clamped: int | None = None
     constant: bool = False
+    coordinate: int | None = None
 
     def __post_init__(self) -> None:
         if any(axis < 1 for axis in self.shape):
             raise ValueError(f"vertex {self.name!r}: axes must be positive, got {self.shape}")
         if self.clamped is not None and self.clamped < 1:
             raise ValueError(f"vertex {self.name!r}: clamped must be positive, got {self.clamped}")
+        if self.coordinate is not None and self.coordinate < 0:
+            raise ValueError(
+                f"vertex {self.name!r}: coordinates are counted from 0, got {self.coordinate}"
+            )
         if self.activation is not None:
             object.__setattr__(self, "activation", as_activation(self.activation))
 
@@ -176,6 +183,12 @@ class PerceptronModule:
         """The inputs that data feeds: all but the constant ones."""
         return tuple(name for name in self.inputs if not self.vertex(name).constant)
 
+    @property
+    def coordinates(self) -> dict[str, int]:
+        """Which entry of a sample each fed input reads; empty where an input is a whole array."""
+        read = {name: self.vertex(name).coordinate for name in self.fed_inputs}
+        return {name: entry for name, entry in read.items() if entry is not None}
+
     def weight_shape(self, edge: Edge) -> Shape:
         """Shape of one weight of a base edge."""
         return edge.map.weight_shape(self.vertex(edge.source).shape)
@@ -217,6 +230,22 @@ class PerceptronModule:
             for name in names:
                 if name not in self._by_name:
                     raise UnknownVertexError(f"{role} {name!r} is not among the vertices")
+
+        self._check_coordinates()
+
+    def _check_coordinates(self) -> None:
+        fed = self.fed_inputs
+        for vertex in self.vertices:
+            if vertex.coordinate is not None and vertex.name not in fed:
+                raise ModuleError(
+                    f"vertex {vertex.name!r} has a coordinate but is not an input that data feeds"
+                )
+        whole = [name for name in fed if name not in self.coordinates]
+        if whole and self.coordinates:
+            raise ModuleError(
+                f"input {whole[0]!r} has no coordinate, unlike {next(iter(self.coordinates))!r}; "
+                "all inputs that data feeds have one, or none"
+            )
 
     def _check_order(self) -> None:
         try:

@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparsejax.graphs import Bias, Dense, EdgeMap, Scale
+from sparsejax.graphs import (
+    Bias,
+    Convolution,
+    Dense,
+    EdgeMap,
+    PositionMixing,
+    Scale,
+    TokenMixing,
+)
+from sparsejax.lifts.convolution_product import convolution_product
 from sparsejax.lifts.sparse_product import sparse_product, spread
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
@@ -21,7 +30,8 @@ def edge_product(
     """All pre-activations over one base edge; batch is the last axis throughout.
 
     Scalar weights go through the sparse product (entries of an array-valued activation are folded
-    into the batch), matrix weights through one contraction, any other map through `vmap`.
+    into the batch), matrix weights through one contraction, filters through one convolution or a
+    loop over their taps, any other map through `vmap`.
     """
     source_shape, batch = activations.shape[1:-1], activations.shape[-1]
     output_shape = edge_map.output_shape(source_shape)
@@ -34,15 +44,38 @@ def edge_product(
         else:
             product = sparse_product(weights, flat, wiring)
     elif isinstance(edge_map, Dense | Bias):
-        w = weights.reshape(weights.shape[0], n_b, math.prod(output_shape), entries)
+        # What a bias shares it is spread over at the end.
+        rows = math.prod(weights.shape[2:]) // entries
+        w = weights.reshape(weights.shape[0], n_b, rows, entries)
         y = activations.reshape(activations.shape[0], entries, batch)
         if isinstance(wiring, DenseWiring):
             product = jnp.einsum("uvoi,uib->vob", w, y)
         else:
             product = jnp.einsum("kvoi,kvib->vob", w, _slots(y, wiring))
+        if isinstance(edge_map, Bias):
+            kept = [1 if axis in edge_map.shared else n for axis, n in enumerate(edge_map.shape)]
+            product = product.reshape(n_b, *kept, batch)
+            product = jnp.broadcast_to(product, (n_b, *output_shape, batch))
+    elif isinstance(edge_map, TokenMixing | PositionMixing):
+        product = _mixed(edge_map, weights, activations, wiring)
+    elif isinstance(edge_map, Convolution):
+        product = convolution_product(edge_map, weights, activations, wiring)
     else:
         product = _mapped(edge_map, weights, activations, wiring)
     return product.reshape(n_b, *output_shape, batch)
+
+
+def _mixed(
+    edge_map: TokenMixing | PositionMixing,
+    weights: Float[Array, "slots n_b o i"],
+    activations: Float[Array, "n_a t c batch"],
+    wiring: DenseWiring | SparseWiring,
+) -> Float[Array, "n_b *z batch"]:
+    """One matrix a lifted edge on one axis of `(tokens, features)`."""
+    axis, result = ("ti", "to") if isinstance(edge_map, TokenMixing) else ("ic", "oc")
+    if isinstance(wiring, DenseWiring):
+        return jnp.einsum(f"uvoi,u{axis}b->v{result}b", weights, activations)
+    return jnp.einsum(f"kvoi,kv{axis}b->v{result}b", weights, _slots(activations, wiring))
 
 
 def _slots(

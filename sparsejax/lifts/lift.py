@@ -116,8 +116,9 @@ class Lift(eqx.Module):
     ) -> Float[Array, "batch ..."] | dict[str, Float[Array, "batch ..."]]:
         """The network's function: `(batch, *input)` to `(batch, *output)`.
 
-        `x` is an array where one input is fed, else a dict by input name; an input with several
-        lifted vertices has them on axis 1. Outputs likewise.
+        `x` is an array where one input is fed, or where all inputs read coordinates of one array;
+        else, or if you like, a dict by input name. An input with several lifted vertices has them
+        on axis 1. Outputs likewise.
 
         Raises:
             ValueError: `x` does not fit the inputs, or `params` do not fit the wirings.
@@ -166,7 +167,7 @@ class Lift(eqx.Module):
 
     def _inputs(self, x) -> tuple[dict[str, Array], int]:
         fed = self.module.fed_inputs
-        given = dict(x) if isinstance(x, Mapping) else {fed[0]: x}
+        given = dict(x) if isinstance(x, Mapping) else self._by_name(x)
         if set(given) != set(fed):
             raise ValueError(f"the module feeds {', '.join(fed)}; got {', '.join(given)}")
         inputs = {}
@@ -185,6 +186,18 @@ class Lift(eqx.Module):
         if len(batches) > 1:
             raise ValueError(f"inputs disagree on the number of samples: {sorted(batches)}")
         return inputs, batches.pop()
+
+    def _by_name(self, x) -> dict[str, ArrayLike]:
+        coordinates = self.module.coordinates
+        if not coordinates:
+            return {self.module.fed_inputs[0]: x}
+        x, least = jnp.asarray(x), 1 + max(coordinates.values())
+        if x.ndim < 2 or x.shape[1] < least:
+            raise ValueError(
+                f"inputs read coordinates of a sample: expected x of shape (batch, {least} or "
+                f"more, ...), got {x.shape}"
+            )
+        return {name: x[:, entry] for name, entry in coordinates.items()}
 
     def _check_params(self, params: Params) -> None:
         for edge in self.module.edges:

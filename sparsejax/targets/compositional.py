@@ -1,12 +1,14 @@
 """Compositionally sparse targets: a DAG of constituent functions of few variables each."""
 
 import dataclasses
-import graphlib
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from sparsejax.graphs import Dag
 
 Constituent = Callable[..., Array]
 
@@ -45,50 +47,36 @@ class CompositionalTarget:
     nodes: tuple[Node, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(self.nodes))
         if self.dims < 1 or not self.nodes:
             raise ValueError("a target needs at least one input coordinate and one node")
-        names = [node.name for node in self.nodes]
-        inputs = {f"x{i}" for i in range(1, self.dims + 1)}
-        for name in names:
-            if names.count(name) > 1 or name in inputs:
-                raise ValueError(f"node {name!r}: the name is taken twice")
-        for node in self.nodes:
-            for parent in node.parents:
-                if parent not in inputs and parent not in names:
-                    raise ValueError(f"node {node.name!r}: no parent {parent!r}")
-        try:
-            _ = self.order
-        except graphlib.CycleError as error:
-            raise ValueError(f"the nodes close a cycle: {' -> '.join(error.args[1])}") from None
+        _ = self.dag  # which refuses what is no composition
+
+    @functools.cached_property
+    def dag(self) -> Dag:
+        """Which node reads which coordinates and nodes: the base graph of the matched network."""
+        inputs = tuple(f"x{i}" for i in range(1, self.dims + 1))
+        return Dag(inputs, tuple((node.name, node.parents) for node in self.nodes))
 
     @property
     def order(self) -> tuple[str, ...]:
         """The nodes' names, parents first."""
-        names = {node.name for node in self.nodes}
-        graph = {node.name: [p for p in node.parents if p in names] for node in self.nodes}
-        return tuple(graphlib.TopologicalSorter(graph).static_order())
+        return self.dag.order
 
     @property
     def root(self) -> str:
         """The name of the output node."""
-        return self.nodes[-1].name
+        return self.dag.root
 
     @property
     def arity(self) -> int:
         """The largest number of variables of a constituent."""
-        return max(len(node.parents) for node in self.nodes)
+        return self.dag.arity
 
     @property
     def support(self) -> tuple[int, ...]:
         """The input coordinates that the output depends on, counted from 1."""
-        parents = {node.name: node.parents for node in self.nodes}
-        reached, open_names = set(), [self.root]
-        while open_names:
-            name = open_names.pop()
-            if name not in reached:
-                reached.add(name)
-                open_names.extend(parents.get(name, ()))
-        return tuple(i for i in range(1, self.dims + 1) if f"x{i}" in reached)
+        return tuple(1 + self.dag.inputs.index(name) for name in self.dag.support)
 
     def values(self, x: Float[Array | np.ndarray, "n d"]) -> dict[str, Float[Array, " n"]]:
         """The value of every input and node on every sample.

@@ -3,7 +3,17 @@
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax.graphs import Bias, Dense, Pointwise, Scale
+from sparsejax.graphs import (
+    Bias,
+    Convolution,
+    Dense,
+    Pointwise,
+    Pooling,
+    PositionMixing,
+    Scale,
+    SoftMul,
+    TokenMixing,
+)
 from sparsejax.lifts import DenseWiring, SparseWiring
 
 POINTWISE = {
@@ -30,18 +40,83 @@ def transmit(edge_map, w, y):
     if isinstance(edge_map, Scale):
         return w * y
     if isinstance(edge_map, Bias):
-        return w * y
+        out = np.zeros(edge_map.shape)
+        for z in np.ndindex(*edge_map.shape):
+            out[z] = w[tuple(i for axis, i in enumerate(z) if axis not in edge_map.shared)] * y
+        return out
     if isinstance(edge_map, Dense):
         out = np.zeros(edge_map.output)
         for z in np.ndindex(*edge_map.output):
             out[z] = np.sum(w[z] * y)
         return out
+    if isinstance(edge_map, TokenMixing):
+        return np.stack([w @ token for token in y])
+    if isinstance(edge_map, PositionMixing):
+        return np.stack([w @ feature for feature in y.T], axis=1)
+    if isinstance(edge_map, Convolution):
+        return correlate(edge_map, w, y)
     return np.asarray(edge_map(w, y))
+
+
+def correlate(convolution, w, y):
+    """Entry by entry: the part of the filter that lies in the image, times what lies under it."""
+    axes = len(convolution.filter_shape)
+    filters, image = convolution.filter_shape, y.shape[:axes]
+    strides = np.broadcast_to(convolution.stride, axes)
+    if convolution.padding == "SAME":  # as few zeros as give ceil(n / stride), the odd one last
+        out = [-(-n // s) for n, s in zip(image, strides, strict=True)]
+        total = [
+            max((m - 1) * s + k - n, 0)
+            for m, s, k, n in zip(out, strides, filters, image, strict=True)
+        ]
+        lows = [t // 2 for t in total]
+    else:
+        pads = 0 if convolution.padding == "VALID" else convolution.padding
+        pads = [pads] * axes if isinstance(pads, int) else pads
+        pads = [(p, p) if isinstance(p, int) else p for p in pads]
+        lows = [low for low, _ in pads]
+        out = [
+            (n + low + high - k) // s + 1
+            for n, (low, high), k, s in zip(image, pads, filters, strides, strict=True)
+        ]
+    z = np.zeros(out)
+    for at in np.ndindex(*out):
+        for tap in np.ndindex(*filters):
+            place = tuple(a * s + t - p for a, s, t, p in zip(at, strides, tap, lows, strict=True))
+            if all(0 <= i < n for i, n in zip(place, image, strict=True)):
+                z[at] += np.sum(w[tap] * y[place])
+    return z
+
+
+def pool(pooling, y):
+    if pooling.window is None:
+        return np.asarray(y.mean() if pooling.kind == "mean" else y.max())
+    window = np.broadcast_to(pooling.window, y.ndim)
+    stride = window if pooling.stride is None else np.broadcast_to(pooling.stride, y.ndim)
+    out = np.zeros([(n - k) // s + 1 for n, k, s in zip(y.shape, window, stride, strict=True)])
+    for at in np.ndindex(*out.shape):
+        here = tuple(slice(a * s, a * s + k) for a, s, k in zip(at, stride, window, strict=True))
+        out[at] = y[here].mean() if pooling.kind == "mean" else y[here].max()
+    return out
+
+
+def soft_mul(causal, q, k, v):
+    """Token by token: a mixture of the values it may look at."""
+    rows = []
+    for i, query in enumerate(q):
+        last = i + 1 if causal else len(k)
+        scores = np.exp([query @ key / np.sqrt(len(query)) for key in k[:last]])
+        rows.append(scores / scores.sum() @ v[:last])
+    return np.stack(rows)
 
 
 def activate(activation, arguments):
     if isinstance(activation, Pointwise):
         return POINTWISE[activation.name](sum(arguments))
+    if isinstance(activation, Pooling):
+        return pool(activation, POINTWISE[activation.function](sum(arguments)))
+    if isinstance(activation, SoftMul):
+        return soft_mul(activation.causal, *arguments)
     return np.asarray(activation(*arguments))
 
 
