@@ -94,28 +94,26 @@ def draw_vertex(draw, name):
     shape = draw(st.sampled_from(SHAPES))
     if kind == "product":
         return Vertex(name, shape=shape, activation=product), [shape] * 2
-    return Vertex(name, shape=shape, activation=function), [shape] * draw(st.integers(1, 3))
+    return Vertex(name, shape=shape, activation=function), [shape] * draw(st.integers(1, 2))
 
 
-def draw_module(draw, least=1):
+def draw_module(draw, outputs=("y",)):
     """A module, and up to three lifted vertices above each that is duplicated.
 
-    One or two fed inputs, perhaps a constant, one to three inner vertices, one or two outputs. An
-    inner vertex may have no out-edges, or be clamped.
+    One or two fed inputs, perhaps a constant, one or two inner vertices. An inner vertex may have no out-edges, or be clamped.
     """
     fed = [Vertex("x", shape=draw(st.sampled_from(((2,), (3, 2)))))]
     if draw(st.booleans()):
         fed.append(Vertex("s", clamped=2))
     constants = [Vertex("one", constant=True)] if draw(st.booleans()) else []
     known, edges, sizes = list(fed), [], {}
-    inner = [f"h{i}" for i in range(draw(st.integers(1, 3)))]
-    outputs = ("y", "z")[: draw(st.integers(1, 2))]
+    inner = [f"h{i}" for i in range(draw(st.integers(1, 2)))]
     for name in (*inner, *outputs):
         vertex, takes = draw_vertex(draw, name)
         if name in inner and draw(st.integers(0, 3)) == 0:
             vertex = dataclasses.replace(vertex, clamped=2)
         elif name in inner:
-            sizes[name] = draw(st.integers(least, 3))
+            sizes[name] = draw(st.integers(1, 3))
         for shape in takes:
             source = draw(st.sampled_from(known))
             edge_map = draw_map(draw, source.shape, shape)
@@ -125,7 +123,7 @@ def draw_module(draw, least=1):
             edges.append(Edge("one", name, Bias(vertex.shape, shared), f"e{len(edges)}"))
         known.append(vertex)
     inputs = tuple(vertex.name for vertex in fed + constants)
-    return PerceptronModule((*constants, *known), tuple(edges), inputs, outputs), sizes
+    return PerceptronModule((*constants, *known), tuple(edges), inputs, tuple(outputs)), sizes
 
 
 seeds = st.integers(0, 2**16)

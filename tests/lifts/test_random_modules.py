@@ -1,6 +1,5 @@
 """What holds for every lift (1.1 to 1.5), on random modules of all maps and activations."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,11 @@ from .weighted_lifts import build, random_weights
 
 BATCH = 2
 close = {"rtol": 1e-11, "atol": 1e-12}
-found_activations = eqx.filter_jit(lambda lift, params, x: lift.activations(params, x))
+# Compiled for one run each: not worth optimising.
+found_activations = jax.jit(
+    lambda lift, params, x: lift.activations(params, x),
+    compiler_options={"xla_backend_optimization_level": 0},
+)
 
 
 def inputs_of(module, seed):
@@ -35,7 +38,7 @@ def values(lift, params, x):
     }
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.data(), st.sampled_from(("binomial", "regular")), seeds)
 def test_random_sparse_lifts_are_homomorphisms(data, law, seed):
     """1.1: every lifted edge lies over a base edge, once, between the right fibres."""
@@ -54,26 +57,21 @@ def test_random_sparse_lifts_are_homomorphisms(data, law, seed):
             assert len(pairs) == n_a * n_b
 
 
-@settings(max_examples=10)
+@settings(max_examples=8)
 @given(st.data(), densities, seeds)
-def test_a_lift_computes_what_the_definition_says(data, density, seed):
-    """Also where vertices have no in-edges, or no out-edges, and where all edges are there."""
-    module, sizes = draw_module(data.draw)
-    lift, params = build(module, sizes, random_weights(module, sizes, density, seed))
+def test_a_lift_computes_what_the_definition_says_in_any_order(data, density, seed):
+    """With no, some or all in-edges; and (1.4) the same when fibres are permuted."""
+    module, sizes = draw_module(data.draw, outputs=("y", "z"))
+    weights = random_weights(module, sizes, density, seed)
+    lift, params = build(module, sizes, weights)
     if density == 1:
         lift = sj.dense_lift(module, sizes)
     x = inputs_of(module, seed)
     found, expected = values(lift, params, x), reference(lift, params, x)
     for name in module.order:
         np.testing.assert_allclose(found[name], expected[name], err_msg=name, **close)
-
-
-@settings(max_examples=6)
-@given(st.data(), densities, seeds)
-def test_permuting_fibres_changes_nothing(data, density, seed):
-    """1.4"""
-    module, sizes = draw_module(data.draw, least=2)
-    weights = random_weights(module, sizes, density, seed)
+    if density == 1:
+        return
     rng = np.random.default_rng(seed)
     order = {name: np.arange(module.clamped(name) or 1) for name in module.order}
     order |= {name: rng.permutation(n) for name, n in sizes.items()}
@@ -84,11 +82,9 @@ def test_permuting_fibres_changes_nothing(data, density, seed):
         }
         for edge in module.edges
     }
-    x = inputs_of(module, seed)
-    here = values(*build(module, sizes, weights), x)
     there = values(*build(module, sizes, moved), x)
     for name in module.order:
-        np.testing.assert_allclose(there[name][:, order[name]], here[name], **close)
+        np.testing.assert_allclose(there[name][:, order[name]], found[name], **close)
 
 
 @settings(max_examples=6)
