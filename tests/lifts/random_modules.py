@@ -100,7 +100,8 @@ def draw_vertex(draw, name):
 def draw_module(draw, outputs=("y",)):
     """A module, and up to three lifted vertices above each that is duplicated.
 
-    One or two fed inputs, perhaps a constant, one or two inner vertices. An inner vertex may have no out-edges, or be clamped.
+    One or two fed inputs, perhaps a constant, one or two inner vertices. An inner vertex may have
+    no out-edges, or be clamped.
     """
     fed = [Vertex("x", shape=draw(st.sampled_from(((2,), (3, 2)))))]
     if draw(st.booleans()):

@@ -130,6 +130,15 @@ def test_values_are_those_of_theory(name, kind):
         np.testing.assert_allclose(value, held.reshape(value.shape), err_msg=vertex, **close)
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_single_precision_stays_single(name):
+    lift = lift_of(MODULES[name], "sparse")
+    params, x = jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32), (random_params(lift), samples(lift.module)[0])
+    )
+    assert jax.eval_shape(lift.apply, params, x).dtype == jnp.float32
+
+
 def test_inputs_by_coordinate_and_by_name():
     lift = sj.dense_lift(MODULES["target"], 2)
     params = random_params(lift)
