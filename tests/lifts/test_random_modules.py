@@ -42,8 +42,9 @@ def values(lift, params, x):
 @given(st.data(), st.sampled_from(("binomial", "regular")), seeds)
 def test_random_sparse_lifts_are_homomorphisms(data, law, seed):
     """1.1: every lifted edge lies over a base edge, once, between the right fibres."""
-    module, sizes = draw_module(data.draw)
-    lift = sj.random_sparse_lift(jax.random.key(seed), module, sizes, in_degree=1, law=law)
+    module, _ = draw_module(data.draw)
+    # One size: each pair of sizes compiles samplers of its own.
+    lift = sj.random_sparse_lift(jax.random.key(seed), module, 3, in_degree=1, law=law)
     lift.validate()
     for edge in module.edges:
         pairs = lift.edges(edge.name)
@@ -57,7 +58,7 @@ def test_random_sparse_lifts_are_homomorphisms(data, law, seed):
             assert len(pairs) == n_a * n_b
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.data(), densities, seeds)
 def test_a_lift_computes_what_the_definition_says_in_any_order(data, density, seed):
     """With no, some or all in-edges; and (1.4) the same when fibres are permuted."""
