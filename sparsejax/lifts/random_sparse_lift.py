@@ -6,7 +6,8 @@ from jaxtyping import Array, Key
 from sparsejax.graphs import PerceptronModule
 from sparsejax.lifts.construction import InDegrees, Sizes, fibre_sizes, sparse_in_degrees
 from sparsejax.lifts.lift import Lift, Wiring
-from sparsejax.lifts.wiring import DenseWiring, sample_binomial, sample_regular
+from sparsejax.lifts.sampling import sample_binomial, sample_regular
+from sparsejax.lifts.wiring import DenseWiring
 
 
 def random_sparse_lift(

@@ -18,12 +18,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from sparsejax.lifts.slot_kernels import rows, to_sources, to_targets, to_weights
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
-
-
-def _rows(y: Array, indices: Array) -> Array:
-    """Rows of `y` at indices known to be in range: no clamping, no wrapping of negatives."""
-    return y.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _paired(
@@ -64,32 +60,9 @@ def _paired(
     )
 
 
-# The trilinear form sum over edges (u, v) of w[u, v] y[u] z[v], as a map to each of its arguments.
-
-
-def _to_targets(w, y, predecessors):
-    def slot(z, edges):
-        w_s, sources = edges
-        return z + w_s[:, None] * _rows(y, sources), None
-
-    z = jnp.zeros((predecessors.shape[1], y.shape[1]), y.dtype)
-    return jax.lax.scan(slot, z, (w, predecessors))[0]
-
-
 def _entries(x, places):
     """Entries of `x` at flat places, zero at places past the end."""
     return x.ravel().at[places].get(mode="fill", fill_value=0, unique_indices=True)
-
-
-def _to_sources(w, z, successors):
-    return _to_targets(_entries(w, successors), z, successors % w.shape[1])
-
-
-def _to_weights(y, z, predecessors):
-    def slot(_, sources):
-        return None, jnp.sum(_rows(y, sources) * z, axis=1)
-
-    return jax.lax.scan(slot, None, predecessors)[1]
 
 
 def _by_source(w, successors, positions):
@@ -120,8 +93,8 @@ def _plain(w, y, successors, positions):
 def _product(w, y, predecessors, successors, positions):
     """Linear in `y` for JAX; `_product_in_weights` is the same function, linear in `w`."""
     return _paired(
-        lambda y: _to_targets(w, y, predecessors),
-        lambda z: _to_sources(w, z, successors),
+        lambda y: to_targets(w, y, predecessors),
+        lambda z: to_sources(w, z, successors),
         lambda y: _plain(w, y, successors, positions),
         y,
         (w.shape[1], y.shape[1]),
@@ -131,8 +104,8 @@ def _product(w, y, predecessors, successors, positions):
 @jax.custom_jvp
 def _product_in_weights(w, y, predecessors, successors, positions):
     return _paired(
-        lambda w: _to_targets(w, y, predecessors),
-        lambda z: _to_weights(y, z, predecessors),
+        lambda w: to_targets(w, y, predecessors),
+        lambda z: to_weights(y, z, predecessors),
         lambda w: _plain(w, y, successors, positions),
         w,
         (w.shape[1], y.shape[1]),
@@ -189,10 +162,16 @@ def sparse_product(
         )
     if weights.dtype != y.dtype:
         raise ValueError(f"weights are {weights.dtype} and y is {y.dtype}: give them one dtype")
+    return _sparse_product(weights, y, wiring)
+
+
+# Compiled by shape. Outside `jit`, custom_linear_solve would compile its closures at every call.
+@jax.jit
+def _sparse_product(weights, y, wiring):
     if wiring.present is not None:
         weights = jnp.where(wiring.present, weights, jnp.zeros((), weights.dtype))
-    if k == 0 or wiring.successors.shape[0] == 0 or y.shape[1] == 0:
-        return jnp.zeros((n_b, y.shape[1]), y.dtype)
+    if len(weights) == 0 or wiring.successors.shape[0] == 0 or y.shape[1] == 0:
+        return jnp.zeros((wiring.n_targets, y.shape[1]), y.dtype)
     wires = wiring.predecessors, wiring.successors, wiring.positions
     return _product(_poisoned(weights, wiring), y, *wires)
 
@@ -210,7 +189,7 @@ def _blank(x: Array, present: Array | None) -> Array:
 
 
 def _spread(y, predecessors, present):
-    return _blank(_rows(y, predecessors), present)
+    return _blank(rows(y, predecessors), present)
 
 
 def _collect(x, successors, successors_present):
@@ -218,7 +197,7 @@ def _collect(x, successors, successors_present):
 
     def slot(y, edges):
         places, held = edges
-        return y + _blank(_rows(flat, places), held), None
+        return y + _blank(rows(flat, places), held), None
 
     # A padded entry points one past the last slot.
     places = jnp.where(successors_present, successors, 0)

@@ -13,14 +13,10 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 
+from sparsejax.lifts.sampling import sample_binomial, sample_regular
 from sparsejax.lifts.sparse_product import collect, sparse_product, spread
-from sparsejax.lifts.wiring import (
-    DenseWiring,
-    SparseWiring,
-    sample_binomial,
-    sample_regular,
-    transpose_wiring,
-)
+from sparsejax.lifts.transposition import transpose_wiring
+from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
 SAMPLERS = {"regular": sample_regular, "binomial": sample_binomial}
 
