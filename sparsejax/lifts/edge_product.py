@@ -17,7 +17,9 @@ from sparsejax.graphs import (
     TokenMixing,
 )
 from sparsejax.lifts.convolution_product import convolution_product
-from sparsejax.lifts.sparse_product import sparse_product, spread
+from sparsejax.lifts.entry_wiring import EXPANDED_AT_MOST, entry_product
+from sparsejax.lifts.product_form import Form, wired_product
+from sparsejax.lifts.sparse_product import spread
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
 
@@ -26,12 +28,14 @@ def edge_product(
     weights: Float[Array, "slots n_b *w"],
     activations: Float[Array, "n_a *y batch"],
     wiring: DenseWiring | SparseWiring,
+    form: Form | None = None,
 ) -> Float[Array, "n_b *z batch"]:
     """All pre-activations over one base edge; batch is the last axis throughout.
 
     Scalar weights go through the sparse product (entries of an array-valued activation are folded
-    into the batch), matrix weights through one contraction, filters through one convolution or a
-    loop over their taps, any other map through `vmap`.
+    into the batch), small matrix weights too, entry by entry, large ones through one contraction,
+    filters through one convolution or a loop over their taps, any other map through `vmap`. `form`
+    overrules `product_form` where the sparse product is used.
     """
     source_shape, batch = activations.shape[1:-1], activations.shape[-1]
     output_shape = edge_map.output_shape(source_shape)
@@ -42,7 +46,7 @@ def edge_product(
         if isinstance(wiring, DenseWiring):
             product = jnp.einsum("uv,ub->vb", weights, flat)
         else:
-            product = sparse_product(weights, flat, wiring)
+            product = wired_product(weights, flat, wiring, form)
     elif isinstance(edge_map, Dense | Bias):
         # What a bias shares it is spread over at the end.
         rows = math.prod(weights.shape[2:]) // entries
@@ -50,6 +54,8 @@ def edge_product(
         y = activations.reshape(activations.shape[0], entries, batch)
         if isinstance(wiring, DenseWiring):
             product = jnp.einsum("uvoi,uib->vob", w, y)
+        elif w.shape[2] * w.shape[3] <= EXPANDED_AT_MOST:
+            product = entry_product(w, y, wiring, form)
         else:
             product = jnp.einsum("kvoi,kvib->vob", w, _slots(y, wiring))
         if isinstance(edge_map, Bias):

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sparsejax.graphs import PerceptronModule, Pointwise
+from sparsejax.lifts.chunked import in_chunks
 from sparsejax.lifts.edge_product import edge_product
 from sparsejax.lifts.initialisation import (
     Law,
@@ -20,6 +21,7 @@ from sparsejax.lifts.initialisation import (
     true_in_degrees,
     weight_scale,
 )
+from sparsejax.lifts.product_form import Form, Forms, edge_form, product_form
 from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 
 if TYPE_CHECKING:
@@ -113,6 +115,9 @@ class Lift(eqx.Module):
         self,
         params: Params,
         x: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        forms: Forms | None = None,
+        chunk: int | None = None,
     ) -> Float[Array, "batch ..."] | dict[str, Float[Array, "batch ..."]]:
         """The network's function: `(batch, *input)` to `(batch, *output)`.
 
@@ -120,8 +125,13 @@ class Lift(eqx.Module):
         else, or if you like, a dict by input name. An input with several lifted vertices has them
         on axis 1. Outputs likewise.
 
+        `forms` overrules the form of the products (see `forms`), for all edges or by edge name.
+        `chunk` samples at a time bound the memory of the function and of its gradient, for which
+        activations are then computed twice.
+
         Raises:
-            ValueError: `x` does not fit the inputs, or `params` do not fit the wirings.
+            ValueError: `x` does not fit the inputs, or `params` do not fit the wirings; an unknown
+                form; `chunk` below one.
 
         Example:
             >>> import jax, jax.numpy as jnp, sparsejax as sj
@@ -129,7 +139,9 @@ class Lift(eqx.Module):
             >>> lift.apply(lift.init(jax.random.key(0)), jnp.ones((5, 3))).shape
             (5, 2)
         """
-        outputs = self.activations(params, x)
+        if chunk is not None:
+            return in_chunks(lambda x: self.apply(params, x, forms=forms), x, chunk)
+        outputs = self.activations(params, x, forms=forms)
         named = {name: outputs[name] for name in self.module.outputs}
         return named[self.module.outputs[0]] if len(named) == 1 else named
 
@@ -137,14 +149,37 @@ class Lift(eqx.Module):
         self,
         params: Params,
         x: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        forms: Forms | None = None,
     ) -> dict[str, Float[Array, "batch ..."]]:
         """The values `y_v` of all lifted vertices, by base vertex; samples first."""
-        values, batch = self._fibres(params, x)
+        values, batch = self._fibres(params, x, forms)
         return {name: self._batch_first(name, value, batch) for name, value in values.items()}
 
-    def _fibres(self, params, x) -> tuple[dict[str, Array], int]:
+    def forms(self) -> dict[str, Form]:
+        """How `apply` multiplies over each base edge with a sparse wiring, unless told.
+
+        `"slots"` gathers along the edges; `"dense"` is the product with a matrix that holds zeros
+        where there is no edge, the faster one where edges are many (`product_form`).
+
+        Example:
+            >>> import jax, sparsejax as sj
+            >>> module = sj.graphs.mlp(inputs=3, hidden=2, outputs=1)
+            >>> lift = sj.random_sparse_lift(jax.random.key(0), module, 16, 2, law="regular")
+            >>> lift.forms()
+            {'h1->h2': 'slots'}
+        """
+        return {
+            name: product_form(wiring)
+            for name, wiring in self.wirings.items()
+            if isinstance(wiring, SparseWiring)
+        }
+
+    def _fibres(self, params, x, forms=None) -> tuple[dict[str, Array], int]:
         """Activations batch-last, `(n, *shape, batch)`; constants keep a batch of one."""
         module = self.module
+        for name in forms if isinstance(forms, Mapping) else ():
+            module.edge(name)
         inputs, batch = self._inputs(x)
         self._check_params(params)
         dtype = jnp.result_type(*inputs.values(), *params.values())
@@ -158,7 +193,11 @@ class Lift(eqx.Module):
             else:
                 arguments = [
                     edge_product(
-                        edge.map, params[edge.name], values[edge.source], self.wirings[edge.name]
+                        edge.map,
+                        params[edge.name],
+                        values[edge.source],
+                        self.wirings[edge.name],
+                        edge_form(forms, edge.name),
                     )
                     for edge in module.in_edges(name)
                 ]
