@@ -1,0 +1,1 @@
+"""Speed, measured: each module here times one thing and writes `benchmarks/results/<name>.json`."""
