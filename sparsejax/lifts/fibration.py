@@ -9,8 +9,13 @@ from jaxtyping import Array, Int, Key
 
 from sparsejax.lifts.construction import Sizes, fibre_sizes
 from sparsejax.lifts.lift import Lift, Params
-from sparsejax.lifts.weighted_edges import LiftedEdges, WeightedEdges, from_weights, lifted_edges
-from sparsejax.lifts.weighted_edges import weighted_lift as _weighted_lift
+from sparsejax.lifts.weighted_edges import (
+    LiftedEdges,
+    WeightedEdges,
+    from_weights,
+    lifted_edges,
+    weighted_lift as _weighted_lift,
+)
 
 VertexMap = Mapping[str, np.ndarray]
 """For each base vertex, the image of every lifted vertex of the total space above it."""

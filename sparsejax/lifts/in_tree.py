@@ -35,9 +35,11 @@ class InTree:
             for shape in shapes:
                 if not isinstance(shape, InTree):
                     raise TypeError(f"edge {name!r}: a child must be an InTree, got {shape!r}")
-        self.children: dict[str, tuple[InTree, ...]] = {
-            name: tuple(sorted(children[name], key=repr)) for name in sorted(children or {})
-        } if children else {}
+        self.children: dict[str, tuple[InTree, ...]] = (
+            {name: tuple(sorted(children[name], key=repr)) for name in sorted(children or {})}
+            if children
+            else {}
+        )
 
     @functools.cached_property
     def _text(self) -> str:

@@ -86,9 +86,7 @@ def unroll(
         for edge in module.in_edges(name):
             own = held[edge.name]
             bounds = own.starts(lift.sizes[name])
-            targets, at = expand(
-                bounds[vertex_map[name]], np.diff(bounds)[vertex_map[name]]
-            )
+            targets, at = expand(bounds[vertex_map[name]], np.diff(bounds)[vertex_map[name]])
             if _shared(module, edge.source):
                 sources = own.sources[at]
             else:

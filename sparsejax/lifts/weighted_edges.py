@@ -110,7 +110,9 @@ def weighted_lift(
                 for name, degree in lift.expected_in_degrees
             ),
         )
-    return lift, from_weights(lift, {name: held.weights for name, held in edges.items()}, edges, dtype)
+    return lift, from_weights(
+        lift, {name: held.weights for name, held in edges.items()}, edges, dtype
+    )
 
 
 def from_weights(
