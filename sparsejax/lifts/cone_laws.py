@@ -68,7 +68,7 @@ def in_tree_probability(
     if limit:
         return Expectation(value, "limit")
     certain = value in (0.0, 1.0) and law.law == "regular"
-    return Expectation(value, "exact" if certain or _distinct(shape) else "limit")
+    return Expectation(value, "exact" if certain or nodes_are_distinct(shape) else "limit")
 
 
 def embedded_in_tree_probability(law: LiftLaw, vertex: str, shape: InTree) -> Expectation:
@@ -177,8 +177,19 @@ def _next_level(law: LiftLaw, edge: str, reached: np.ndarray) -> np.ndarray:
     return following[: seen[-1] + 1] if len(seen) else following[:1]
 
 
-def _distinct(shape: InTree) -> bool:
-    """Whether nodes with fixed predecessors are distinct for sure: all are siblings, or one."""
+def nodes_are_distinct(shape: InTree) -> bool:
+    """Whether nodes with fixed predecessors lie above distinct vertices in every lift.
+
+    Siblings do. Cousins can be one vertex, met twice.
+
+    Example:
+        >>> pair = InTree({"h1->h2": [InTree(), InTree()]})
+        >>> nodes_are_distinct(InTree({"h2->h3": [pair, pair]}))
+        True
+        >>> deeper = InTree({"h1->h2": [InTree({"h0->h1": []})] * 2})
+        >>> nodes_are_distinct(InTree({"h2->h3": [deeper, deeper]}))
+        False
+    """
 
     def lone(node: InTree) -> bool:
         inner = {

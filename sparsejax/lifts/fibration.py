@@ -14,7 +14,7 @@ from sparsejax.lifts.weighted_edges import (
     WeightedEdges,
     from_weights,
     lifted_edges,
-    weighted_lift as _weighted_lift,
+    weighted_lift,
 )
 
 VertexMap = Mapping[str, np.ndarray]
@@ -67,15 +67,15 @@ def is_fibration(vertex_map: VertexMap, total: Lift, base: Lift) -> FibrationRep
         if fault:
             return FibrationReport(fault, vertex=name)
     for edge in total.module.edges:
-        fault = _edge_fault(
+        found = _edge_fault(
             lifted_edges(total, edge.name),
             lifted_edges(base, edge.name),
             np.asarray(vertex_map[edge.source]),
             np.asarray(vertex_map[edge.target]),
             base.sizes[edge.source],
         )
-        if fault is not None:
-            number, said = fault
+        if found is not None:
+            number, said = found
             return FibrationReport(
                 f"edge {edge.name!r}, vertex {number}: {said}",
                 vertex=edge.target,
@@ -140,11 +140,11 @@ def random_fibration(
     chosen = fibre_sizes(base.module, sizes)
     vertex_map = {}
     for name, size in chosen.items():
-        below = base.sizes[name]
-        if size < below:
-            raise ValueError(f"vertex {name!r}: {size} copies of {below} vertices are too few")
-        copies = np.concatenate([np.arange(below), rng.integers(below, size=size - below)])
-        vertex_map[name] = copies if size == below else rng.permutation(copies)
+        least = base.sizes[name]
+        if size < least:
+            raise ValueError(f"vertex {name!r}: {size} copies of {least} vertices are too few")
+        copies = np.concatenate([np.arange(least), rng.integers(least, size=size - least)])
+        vertex_map[name] = copies if size == least else rng.permutation(copies)
     edges = {}
     for edge in base.module.edges:
         held = lifted_edges(base, edge.name)
@@ -155,7 +155,7 @@ def random_fibration(
         sources = _any_copy(rng, vertex_map[edge.source], held.sources[at])
         weightless = np.zeros((len(at), *base.module.weight_shape(edge)))
         edges[edge.name] = WeightedEdges(sources, targets, weightless)
-    return _weighted_lift(base.module, chosen, edges, base.in_degrees)[0], vertex_map
+    return weighted_lift(base.module, chosen, edges, base.in_degrees)[0], vertex_map
 
 
 def expand(
@@ -216,9 +216,9 @@ def _edge_fault(
     n_a: int,
 ) -> tuple[int, str] | None:
     """The first vertex of the total space whose in-edges are not sent bijectively, and why."""
-    n_a_and_b = below.targets * n_a + below.sources
+    edges_below = below.targets * n_a + below.sources
     images = target_map[above.targets] * n_a + source_map[above.sources]
-    missing = ~np.isin(images, n_a_and_b)
+    missing = ~np.isin(images, edges_below)
     if missing.any():
         at = int(np.argmax(missing))
         u, v = int(above.sources[at]), int(above.targets[at])

@@ -31,7 +31,7 @@ class LiftedEdges(NamedTuple):
         return np.asarray(params)[self.slots, self.targets]
 
     def starts(self, n_targets: int) -> Int[np.ndarray, " bounds"]:
-        """`n_targets + 1` bounds: the edges into `v` are those from `starts[v]` to `starts[v+1]`."""
+        """Bounds, one more than targets: the edges into `v` are `starts[v]` to `starts[v + 1]`."""
         return np.searchsorted(self.targets, np.arange(n_targets + 1))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
-from sparsejax.lifts.cone_laws import Expectation, in_tree_probability
+from sparsejax.lifts.cone_laws import Expectation, nodes_are_distinct
 from sparsejax.lifts.in_tree import InTree
 from sparsejax.lifts.initialisation import per_edge, weight_scale
 from sparsejax.lifts.lift import Lift, Params
@@ -83,7 +83,7 @@ def witness_tree(lift: Lift, params: Params, vertex: tuple[str, int]) -> Witness
         shared = lift.module.clamped(edge.source) is not None
         branches[edge.name] = tuple(
             Branch(
-                weights[at],
+                np.asarray(weights[at]),
                 int(own.sources[at]) if shared else None,
                 None if shared else witness_tree(lift, params, (edge.source, int(own.sources[at]))),
             )
@@ -169,8 +169,8 @@ def witness_probability(
     Example:
         >>> import jax, sparsejax as sj
         >>> module = sj.graphs.mlp(inputs=1, hidden=1, outputs=1, bias=False)
-        >>> lift = sj.dense_lift(module, 1)
-        >>> tree = witness_tree(lift, {"x->h1": np.zeros((1, 1, 1)), "h1->y": np.zeros(1)}, ("h1", 0))
+        >>> origin = {"x->h1": np.zeros((1, 1, 1)), "h1->y": np.zeros((1, 1, 1))}
+        >>> tree = witness_tree(sj.dense_lift(module, 1), origin, ("h1", 0))
         >>> law = LiftLaw(module, sizes=9, in_degree=1)
         >>> round(witness_probability(law, "h1", tree, eta=1.0).value, 4)  # a standard normal
         0.6827
@@ -212,16 +212,16 @@ def witness_probability(
     value = probability(witness)
     if overlapping:
         return Expectation(min(1.0, value), "upper_bound")
-    return Expectation(value, in_tree_probability(law, vertex, _inner(witness)).kind)
+    return Expectation(value, "exact" if nodes_are_distinct(_inner(witness)) else "limit")
 
 
 def _inner(witness: WitnessTree) -> InTree:
-    """The shape, in which every node's predecessors are fixed: its weights are."""
+    """A shape whose every node fixes something of its vertex, as the weights of a witness do."""
     fixed = {
         edge: [_inner(branch.tree) for branch in branches if branch.tree is not None]
         for edge, branches in witness.branches.items()
     }
-    return InTree({edge: shapes for edge, shapes in fixed.items() if shapes})
+    return InTree({edge: shapes or [InTree()] for edge, shapes in fixed.items()})
 
 
 def _gaps(weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
