@@ -67,3 +67,34 @@ def log_log_slope(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> flo
         2.0
     """
     return float(scipy.stats.linregress(np.log(x), np.log(y)).slope)
+
+
+def ladder_slope_interval(
+    x: Float[np.ndarray, " sizes"],
+    values: Float[np.ndarray, "lifts sizes"],
+    confidence: float = 0.95,
+) -> tuple[float, float, float]:
+    """Slope of the logarithm of the mean over lifts against `log x`, with a jackknife interval.
+
+    Means come first, so single zeros do no harm; where a mean is zero the slope is NaN. The
+    interval leaves out one lift at a time and is Student's.
+
+    Example:
+        >>> slope, low, high = ladder_slope_interval(
+        ...     np.array([1.0, 2.0, 4.0]), np.array([[2.0, 5.0, 8.0], [4.0, 7.0, 16.0]])
+        ... )
+        >>> round(slope, 3), low < slope < high
+        (1.0, True)
+    """
+    lifts = len(values)
+    if lifts < 2 or not (values.sum(axis=0) > 0).all():
+        slope = np.nan if not (values > 0).any(axis=0).all() else log_log_slope(x, values.mean(0))
+        return slope, -np.inf, np.inf
+    slope = log_log_slope(x, values.mean(axis=0))
+    others = (values.sum(axis=0) - values) / (lifts - 1)
+    if not (others > 0).all():
+        return slope, -np.inf, np.inf
+    left_out = np.array([log_log_slope(x, row) for row in others])
+    error = float(np.std(left_out, ddof=0)) * np.sqrt(lifts - 1)
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, lifts - 1)) * error
+    return slope, float(slope - half), float(slope + half)
