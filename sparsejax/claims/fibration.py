@@ -1,4 +1,4 @@
-"""Along a fibration, functions are carried unchanged: copies and unrolled in-trees compute alike."""
+"""Along a fibration functions are carried unchanged: copies and in-trees compute alike."""
 
 import dataclasses
 from typing import Any
@@ -37,7 +37,7 @@ class FibrationConfig:
     lifts: int = 2
     """Random lifts per kind."""
     roots: int = 1
-    """Vertices per lift whose in-trees are unrolled, beside the output."""
+    """Vertices per lift, hidden or output, whose in-trees are unrolled."""
     samples: int = 5
     """Random inputs at which values are compared."""
     rewired: bool = False
@@ -64,11 +64,9 @@ class Fibration:
         for kind in config.kinds:
             if kind not in KINDS:
                 raise ValueError(f"kinds: unknown kind {kind!r}; known are {', '.join(KINDS)}")
-        for field in ("size", "copies", "in_degree", "lifts", "samples"):
+        for field in ("size", "copies", "in_degree", "lifts", "roots", "samples"):
             if getattr(config, field) < 1:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
-        if config.roots < 0:
-            raise ValueError(f"roots: must not be negative, got {config.roots}")
         if config.in_degree > config.size:
             raise ValueError(
                 f"in_degree: {config.in_degree} is above the {config.size} predecessors that a "
@@ -113,11 +111,12 @@ class Fibration:
             _difference(above[v], below[v], phi[v] if module.clamped(v) is None else None)
             for v in module.order
         ]
-        free = [v for v in module.duplicated if _reached(module, v)]
-        drawn = [free[i] for i in rng.choice(len(free), min(config.roots, len(free)), False)]
+        inner = [v for v in module.order if v not in module.inputs and _reached(module, v)]
+        # Deep ones first: their in-trees are the larger.
+        drawn = [inner[-1 - (number + i) % len(inner)] for i in range(config.roots)]
         roots = [(v, int(rng.integers(base.sizes[v]))) for v in drawn]
         trees, sizes, trees_are = [], [], []
-        for root in [*roots, (module.outputs[0], 0)]:
+        for root in roots:
             tree, weights, psi = lifts.unroll(base, params, root)
             trees_are.append(bool(lifts.is_fibration(psi, tree, base)))
             sizes.append(sum(tree.sizes.values()))

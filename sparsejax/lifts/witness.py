@@ -15,9 +15,10 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
+from sparsejax.graphs import Bias
 from sparsejax.lifts.cone_laws import Expectation, nodes_are_distinct
 from sparsejax.lifts.in_tree import InTree
-from sparsejax.lifts.initialisation import per_edge, weight_scale
+from sparsejax.lifts.initialisation import per_edge
 from sparsejax.lifts.lift import Lift, Params
 from sparsejax.lifts.lift_law import LiftLaw
 from sparsejax.lifts.weighted_edges import lifted_edges
@@ -185,8 +186,7 @@ def witness_probability(
     overlapping = False
 
     def near(edge: str, weight: np.ndarray) -> float:
-        base = law.module.edge(edge)
-        scale = weight_scale(base, law.module, law.in_degrees[edge], gains[edge], bias_scale)
+        scale = _scale(law, edge, gains[edge], bias_scale)
         if not scale > 0:
             return float(np.all(np.abs(weight) <= eta))
         return float(
@@ -213,6 +213,15 @@ def witness_probability(
     if overlapping:
         return Expectation(min(1.0, value), "upper_bound")
     return Expectation(value, "exact" if nodes_are_distinct(_inner(witness)) else "limit")
+
+
+def _scale(law: LiftLaw, edge: str, gain: float, bias_scale: int | float) -> float:
+    """The standard deviation that `Lift.init` gives a weight, by the expected in-degree."""
+    base = law.module.edge(edge)
+    if isinstance(base.map, Bias):
+        return float(bias_scale)
+    fan_in = law.in_degrees[edge] * base.map.fan_in(law.module.vertex(base.source).shape)
+    return gain / math.sqrt(fan_in) if fan_in > 0 else gain
 
 
 def _inner(witness: WitnessTree) -> InTree:
