@@ -94,6 +94,30 @@ CLAIMS = Registry(
             "Barrett, Dherin, ICLR 2021 (arXiv 2009.11162)",
             "sparsejax.claims.flow_vs_gd",
         ),
+        Entry(
+            "coverage",
+            "In random sparse lifts the fraction of cones that are not trees falls like 1/n, and "
+            "every tree shape is found a number of times that grows like n, with the predicted "
+            "fraction.",
+            "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); expectations derived here",
+            "sparsejax.claims.coverage",
+        ),
+        Entry(
+            "fibration",
+            "If a map of lifts sends the in-edges of every vertex bijectively and weights are "
+            "carried along it, every vertex computes what its image does; so does an unrolled "
+            "in-tree.",
+            "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); Boldi, Vigna 2002",
+            "sparsejax.claims.fibration",
+        ),
+        Entry(
+            "witness",
+            "Approximate copies of a trained witness's cones in a random lift grow like its size; "
+            "spread over them, the witness's output weights are a step that reaches its loss, and "
+            "the tangent constant, which is at most that step, falls as copies become many.",
+            "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); expected counts derived here",
+            "sparsejax.claims.witness",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

@@ -235,7 +235,7 @@ def _meeting_pairs(law: LiftLaw, vertex: str, depth: int) -> float:
         return found
 
     def mean(walk: tuple[str, ...]) -> float:
-        return math.prod(law.in_degrees[edge] for edge in walk)
+        return math.prod((law.in_degrees[edge] for edge in walk), start=1.0)
 
     for trunk in walks(vertex, depth):
         meet = module.edge(trunk[-1]).source if trunk else vertex
