@@ -17,7 +17,7 @@ from sparsejax.dynamics import SquaredLoss, gradient_descent, squared_loss
 
 # Cones whose output weight is below this fraction of the largest are not part of the witness.
 LEAST_OUTPUT = 0.05
-ADAM = optax.adam(0.02)
+MOMENTUM = optax.sgd(0.05, momentum=0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class WitnessConfig:
     """Vertices per hidden layer of the witness."""
     witness_tries: int = 3
     """Random small lifts that are trained; the best one is the witness."""
-    training_steps: int = 2000
-    """Steps of Adam (step size 0.02) for each."""
+    training_steps: int = 4000
+    """Steps of gradient descent (step size 0.05, momentum 0.9) for each."""
     decay: float = 0.002
     """Weight of the squared parameters, in units of their initial scale, in the witness's training:
     a witness of unlikely weights has no copies."""
@@ -145,7 +145,7 @@ def trained_witness(config: WitnessConfig) -> TrainedWitness:
         run = gradient_descent(
             _RidgeLoss(loss, scales, decay),
             params,
-            ADAM,
+            MOMENTUM,
             config.training_steps,
             save_every=config.training_steps,
         )
