@@ -236,10 +236,10 @@ def test_the_bound_where_the_base_graph_is_no_chain():
     value, kind = tree_like_probability(law, "h3", 2)
     assert kind == "lower_bound" and trees - 0.02 < value <= trees < 1
     # The union of events is their sum to first order, so that the bound is sharp as n grows.
-    one, two_ = (
+    near, far = (
         1 - tree_like_probability(LiftLaw(SKIP, n, 2), "h3", 2).value for n in (10**4, 2 * 10**4)
     )
-    assert math.isclose(one, 2 * two_, rel_tol=1e-9)
+    assert math.isclose(near, 2 * far, rel_tol=1e-9)
     chain = LiftLaw(CHAIN, 10**6, 2)
     exact = 1 - tree_like_probability(chain, "h3", 2).value
     assert math.isclose(exact * 10**6, 2**4 / 2, rel_tol=1e-3)

@@ -78,11 +78,8 @@ def distance(ours, theirs, name, u, v):
         for order in itertools.permutations(yours):
             costs = [0.0]
             for (a, w), (b, z) in zip(mine, order, strict=True):
-                apart = (
-                    (0.0 if a == b else math.inf)
-                    if shared
-                    else distance(ours, theirs, source, a, b)
-                )
+                same = 0.0 if a == b else math.inf
+                apart = same if shared else distance(ours, theirs, source, a, b)
                 costs.append(max(float(np.max(np.abs(w - z))), apart))
             best = min(best, max(costs))
         worst = max(worst, best)
@@ -90,7 +87,7 @@ def distance(ours, theirs, name, u, v):
 
 
 def test_distances_by_the_definition():
-    ours, theirs = random_lift({"h1": 6, "h2": 5}, 0, 3), random_lift({"h1": 5, "h2": 4}, 1, 3)
+    ours, theirs = random_lift({"h1": 12, "h2": 9}, 0, 2), random_lift({"h1": 4, "h2": 4}, 1, 2)
     finite = 0
     for name in ("h1", "h2"):
         for v in range(4):
@@ -130,24 +127,28 @@ def witness():
     """A vertex above h2 with two children far apart, one reading x1 and one reading x2 and x3."""
     edges = {"x->h1": np.array([[0, 0], [1, 1], [2, 1]]), "h1->h2": np.array([[0, 0], [1, 0]])}
     lift = sj.lift_from_edges(MODULE, {"h1": 2, "h2": 1}, edges)
-    params = {
-        e.name: jnp.zeros_like(w) for e, w in zip(MODULE.edges, lift_arrays(lift), strict=True)
-    }
+    params = zeros(lift)
     params["x->h1"] = jnp.asarray([[0.5, -0.3], [0.0, 0.7]])
     params["h1->h2"] = jnp.asarray([[1.0], [-0.4]])
     return witness_tree(lift, params, ("h2", 0))
 
 
-def lift_arrays(lift):
-    return [
-        np.zeros((lift.wirings[e.name].slots, lift.sizes[e.target], *MODULE.weight_shape(e)))
-        for e in MODULE.edges
-    ]
+def zeros(lift):
+    return {
+        e.name: jnp.zeros(
+            (
+                lift.wirings[e.name].slots,
+                lift.sizes[e.target],
+                *lift.module.weight_shape(e),
+            )
+        )
+        for e in lift.module.edges
+    }
 
 
 def test_probability_against_sampling():
     """Both laws' copies are counted among independent cones, drawn in NumPy from the definition."""
-    rng, tree, eta, count = np.random.default_rng(3), witness(), 0.9, 200_000
+    rng, tree, eta, count = np.random.default_rng(3), witness(), 2.0, 200_000
     law = LiftLaw(MODULE, 40, {"h1": 1.5, "h2": 2})
     value, kind = witness_probability(law, "h2", tree, eta, gain=2.0, bias_scale=0.7)
     assert kind == "exact"
@@ -198,12 +199,6 @@ def test_probability_is_a_bound_where_children_overlap():
 
 def test_too_many_children_to_match():
     lift = sj.dense_lift(mlp(1, 2, 1), 13)
-    params = {
-        e.name: jnp.zeros(
-            (lift.wirings[e.name].slots, lift.sizes[e.target], *lift.module.weight_shape(e))
-        )
-        for e in lift.module.edges
-    }
-    tree = witness_tree(lift, params, ("h2", 0))
+    tree = witness_tree(lift, zeros(lift), ("h2", 0))
     with pytest.raises(ValueError, match="13 children cannot be matched; at most 12"):
-        witness_distances(lift, params, "h2", tree)
+        witness_distances(lift, zeros(lift), "h2", tree)
