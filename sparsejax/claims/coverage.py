@@ -22,7 +22,7 @@ from sparsejax.lifts import InTree
 TOLERANCE = 0.15
 # Below this probability, adjusted for the number of comparisons, an expectation is refuted.
 LEVEL = 1e-3
-LAWS: tuple[str, ...] = get_args(LawName)
+LAWS: tuple[LawName, ...] = get_args(LawName)
 ROOT, DEPTH = "h3", 2
 NOT_A_TREE = "not a tree"
 
@@ -292,7 +292,7 @@ def _quantities(config: CoverageConfig) -> dict[str, float]:
 @functools.lru_cache(maxsize=512)
 def _expected(config: CoverageConfig, size: int, quantity: str) -> float:
     """The exact expected fraction of cones."""
-    law_name, _, name = quantity.partition(": ")
+    law_name, name = _parted(quantity)
     degree = size if config.dense else config.in_degree
     law = lifts.LiftLaw(_module(), size, degree, law_name)
     if name == NOT_A_TREE:
@@ -305,9 +305,15 @@ def _expected(config: CoverageConfig, size: int, quantity: str) -> float:
     return expectation.value
 
 
+def _parted(quantity: str) -> tuple[LawName, str]:
+    """The law and what is counted."""
+    law = next(law for law in LAWS if quantity.startswith(f"{law}: "))
+    return law, quantity.removeprefix(f"{law}: ")
+
+
 def _limit(config: CoverageConfig, quantity: str) -> float:
     """The fraction as sizes grow."""
-    law_name, _, name = quantity.partition(": ")
+    law_name, name = _parted(quantity)
     if name == NOT_A_TREE:
         return 0.0
     law = lifts.LiftLaw(_module(), max(config.sizes), config.in_degree, law_name)

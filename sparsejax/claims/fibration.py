@@ -34,7 +34,7 @@ class FibrationConfig:
     """How many times as many vertices the lift above has."""
     in_degree: int = 2
     """Predecessors of every vertex over an edge; both laws take turns."""
-    lifts: int = 2
+    lifts: int = 1
     """Random lifts per kind."""
     roots: int = 1
     """Vertices per lift, hidden or output, whose in-trees are unrolled."""
@@ -89,7 +89,8 @@ class Fibration:
         """Compare all values of one lift with those of its copies and of unrolled in-trees."""
         name, number = trial.parameters["kind"], trial.parameters["number"]
         kind = KINDS[name]
-        module, law = kind.build(), LAWS[number % len(LAWS)]
+        turn = list(KINDS).index(name) + number
+        module, law = kind.build(), LAWS[turn % len(LAWS)]
         key = jax.random.fold_in(jax.random.key(config.seed), list(KINDS).index(name))
         keys = jax.random.split(jax.random.fold_in(key, number), 5)
         degree = {
@@ -144,7 +145,7 @@ class Fibration:
         worst = max(float(max(v["copies"], v["in_trees"])) for v in measurements.values())
         tolerance = min(float(v["tolerance"]) for v in measurements.values())
         faults = {n: str(v["fault"]) for n, v in measurements.items() if not v["is_fibration"]}
-        summary = {
+        summary: dict[str, Any] = {
             "largest_difference": worst,
             "tolerance": tolerance,
             "fibrations": len(measurements) - len(faults),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Key
 
-from sparsejax import graphs
+from sparsejax import graphs, targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,5 +36,12 @@ KINDS: dict[str, Kind] = {
     "mlp-coordinates": Kind(
         lambda: graphs.mlp(inputs=4, hidden=2, outputs=1, input_as="coordinates")
     ),
+    "residual-mlp": Kind(lambda: graphs.residual_mlp(inputs=3, blocks=2, outputs=1)),
+    "recurrent-mlp": Kind(lambda: graphs.recurrent_mlp(inputs=2, hidden=1, outputs=1, steps=3)),
+    "convnet": Kind(lambda: graphs.convnet(inputs=(4, 4), hidden=2, outputs=2, pooling="max")),
+    "mixing-transformer": Kind(
+        lambda: graphs.mixing_transformer(tokens=3, features=2, blocks=1, outputs=1)
+    ),
+    "target": Kind(lambda: graphs.from_target(targets.product_tree(dims=4))),
 }
 """Every ready-made kind of module, by name."""
