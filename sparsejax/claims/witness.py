@@ -83,10 +83,12 @@ class WitnessCount:
 
     def measure(self, config: WitnessConfig, trial: Trial) -> dict[str, np.ndarray]:
         """Count the copies in one random lift, build the step, and compute the tangent constant."""
-        witness = trained_witness(config)
+        # Neither witness nor lift depends on eta: controls share them, and their programs.
+        setting = dataclasses.replace(config, eta=1.0)
+        witness = trained_witness(setting)
         size, number = trial.parameters["size"], trial.parameters["number"]
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), size), number)
-        lift, params = draw_lift(config, size, jax.random.fold_in(key, 1))
+        lift, params = draw_lift(setting, size, jax.random.fold_in(key, 1))
         root, x, y = root_of(config), witness.x, witness.y
         distances = np.stack(
             [lifts.witness_distances(lift, params, root, tree) for tree in witness.trees]
