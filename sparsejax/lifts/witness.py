@@ -168,9 +168,9 @@ def witness_probability(
     Source: derived in this project.
 
     Example:
-        >>> import jax, sparsejax as sj
+        >>> import jax.numpy as jnp, sparsejax as sj
         >>> module = sj.graphs.mlp(inputs=1, hidden=1, outputs=1, bias=False)
-        >>> origin = {"x->h1": np.zeros((1, 1, 1)), "h1->y": np.zeros((1, 1, 1))}
+        >>> origin = {"x->h1": jnp.zeros((1, 1, 1)), "h1->y": jnp.zeros((1, 1, 1))}
         >>> tree = witness_tree(sj.dense_lift(module, 1), origin, ("h1", 0))
         >>> law = LiftLaw(module, sizes=9, in_degree=1)
         >>> round(witness_probability(law, "h1", tree, eta=1.0).value, 4)  # a standard normal
