@@ -25,6 +25,7 @@ from sparsejax.dynamics import (  # noqa: E402
     gradient_flow as gradient_flow,
     logistic_loss as logistic_loss,
     modified_loss as modified_loss,
+    sgd as sgd,
     squared_loss as squared_loss,
 )
 from sparsejax.interop import (  # noqa: E402

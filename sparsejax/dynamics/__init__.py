@@ -13,5 +13,12 @@ from sparsejax.dynamics.modified_loss import (
     ModifiedLoss as ModifiedLoss,
     modified_loss as modified_loss,
 )
+from sparsejax.dynamics.proximal import (
+    proximal as proximal,
+    proximal_group_lasso as proximal_group_lasso,
+    proximal_l1 as proximal_l1,
+    proximal_non_negative as proximal_non_negative,
+)
+from sparsejax.dynamics.sgd import sgd as sgd
 from sparsejax.dynamics.sharpness import sharpness as sharpness
 from sparsejax.dynamics.trajectory import STATUSES as STATUSES, Trajectory as Trajectory

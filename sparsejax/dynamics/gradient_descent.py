@@ -10,8 +10,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
 from sparsejax.dynamics.finiteness import require_finite
-from sparsejax.dynamics.loss import Loss
 from sparsejax.dynamics.recording import Probe, at_saved_times, blank, checked_probes
+from sparsejax.dynamics.sampling import Sampling, checked_sampling
 from sparsejax.dynamics.trajectory import COMPLETED, DIVERGED, NAN, Trajectory
 
 
@@ -31,7 +31,8 @@ def gradient_descent(
 
     Time is the sum of step sizes. The size of a step is read off the step itself, as the component
     of the update along the negative gradient, `-<update, g> / <g, g>`: the learning rate for plain
-    gradient descent under any schedule, the effective step of any other optimiser. With
+    gradient descent under any schedule, the effective step of any other optimiser; a proximal step
+    (`proximal_l1` and its like) says its own size. With
     `batch_size` each step sees that many samples, drawn without replacement within an epoch in an
     order that `key` alone fixes; `loss` must then be a `Loss` such as `squared_loss` makes, and
     losses and gradient norms are recorded on all samples.
@@ -53,69 +54,77 @@ def gradient_descent(
         >>> [round(float(w), 3) for w in run.params], [round(float(t), 3) for t in run.ts]
         ([1.0, 0.9, 0.81], [0.0, 0.1, 0.2])
     """
+    sampling = None if batch_size is None else checked_sampling(loss, key, batch_size, "epochs")
+    method = (
+        ("solver", "gradient descent" if batch_size is None else "stochastic gradient descent"),
+        ("why", "asked for"),
+        ("batch_size", batch_size),
+    )
+    return descend(
+        loss,
+        params,
+        optimizer,
+        steps,
+        save_every=save_every,
+        sampling=sampling,
+        key=key,
+        probes=probes,
+        optimizer_state=optimizer_state,
+        method=method,
+    )
+
+
+def descend(
+    loss: Callable[[PyTree], Array],
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    *,
+    save_every: int,
+    sampling: Sampling | None,
+    key: Key[Array, ""] | None,
+    probes: Mapping[str, Probe] | None,
+    optimizer_state: optax.OptState | None,
+    method: tuple,
+) -> Trajectory:
+    """The run that `gradient_descent` and `sgd` describe; raises ValueError on bad input."""
     if steps < 1 or save_every < 1:
         raise ValueError(f"steps and save_every must be positive, got {steps} and {save_every}")
     if steps % save_every:
         raise ValueError(f"steps ({steps}) must be a multiple of save_every ({save_every})")
     require_finite(params, "params")
     probes = checked_probes(probes)
-    if batch_size is not None:
-        if not isinstance(loss, Loss):
-            raise ValueError("minibatches need a Loss with samples, such as squared_loss(f, x, y)")
-        if key is None:
-            raise ValueError("minibatches are drawn at random: give a key")
-        if not 1 <= batch_size <= loss.samples:
-            raise ValueError(f"batch_size must lie in [1, {loss.samples}], got {batch_size}")
-    method = (
-        ("solver", "gradient descent" if batch_size is None else "stochastic gradient descent"),
-        ("why", "asked for"),
-        ("batch_size", batch_size),
-    )
     if optimizer_state is None:
         optimizer_state = optimizer.init(params)
+    saves = steps // save_every
     return _descend(
-        loss,
-        params,
-        optimizer,
-        optimizer_state,
-        steps // save_every,
-        save_every,
-        batch_size,
-        key,
-        probes,
-        method,
+        loss, params, optimizer, optimizer_state, saves, save_every, sampling, key, probes, method
     )
-
-
-def minibatch_indices(key: Key[Array, ""], step: Array, samples: int, batch_size: int) -> Array:
-    """Indices of the batch of one step: consecutive pieces of a fresh permutation each epoch."""
-    per_epoch = samples // batch_size
-    order = jax.random.permutation(jax.random.fold_in(key, step // per_epoch), samples)
-    return jax.lax.dynamic_slice(order, ((step % per_epoch) * batch_size,), (batch_size,))
 
 
 @eqx.filter_jit
 def _descend(
-    loss, params, optimizer, optimizer_state, saves, save_every, batch_size, key, probes, method
+    loss, params, optimizer, optimizer_state, saves, save_every, sampling, key, probes, method
 ) -> Trajectory:
     theta0, unravel = ravel_pytree(params)
     dtype = theta0.dtype
 
-    def batch_loss(step):
-        if batch_size is None:
-            return loss
-        return loss.restrict(minibatch_indices(key, step, loss.samples, batch_size))
+    def seen_at(step):
+        return loss if sampling is None else sampling.at_step(loss, key, step)
 
     def one_step(carry, _):
         theta, optimizer_state, step, t, path, dissipation, last_eta = carry
         params = unravel(theta)
-        value, gradient = jax.value_and_grad(batch_loss(step))(params)
+        value, gradient = jax.value_and_grad(seen_at(step))(params)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         flat_update, flat_gradient = ravel_pytree(updates)[0], ravel_pytree(gradient)[0]
         squared = jnp.sum(jnp.square(flat_gradient))
         along = -jnp.sum(flat_update * flat_gradient) / jnp.where(squared > 0, squared, 1)
         # At a critical point the update says nothing; time goes on at the last step size.
         eta = jnp.where(squared > 0, along, last_eta)
+        # A proximal step rests at its solution, where the gradient does not vanish.
+        said = optax.tree_utils.tree_get_all_with_path(optimizer_state, "proximal_step_size")
+        eta = said[0][1].astype(dtype) if said else eta
         theta = ravel_pytree(optax.apply_updates(params, updates))[0]
         path = path + jnp.sqrt(jnp.sum(jnp.square(flat_update)))
         carry = (theta, optimizer_state, step + 1, t + eta, path, dissipation + eta * squared, eta)

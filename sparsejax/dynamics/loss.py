@@ -45,8 +45,18 @@ class Loss(eqx.Module):
 
     def restrict(self, indices: Int[Array, " batch"]) -> "Loss":
         """The same loss on some of the samples (a minibatch)."""
-        x = jax.tree.map(lambda leaf: leaf[indices], self.x)
-        return eqx.tree_at(lambda loss: (loss.x, loss.targets), self, (x, self.targets[indices]))
+        return self.with_data(
+            jax.tree.map(lambda leaf: leaf[indices], self.x), self.targets[indices]
+        )
+
+    def with_data(self, x: PyTree[Array], targets: Array) -> "Loss":
+        """The same loss of the same function on other samples."""
+        return eqx.tree_at(lambda loss: (loss.x, loss.targets), self, (x, targets))
+
+    def of_samples(self, params: PyTree) -> Float[Array, " n"]:
+        """The loss of each sample at `params`; their mean is the loss."""
+        outputs = _matched(self.f(params, self.x), self.targets)
+        return self.per_sample(outputs, self.targets.astype(outputs.dtype))
 
 
 class SquaredLoss(Loss):

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import sparsejax as sj
-from sparsejax.dynamics.gradient_descent import minibatch_indices
+from sparsejax.dynamics.sampling import minibatch_indices
 from sparsejax.dynamics.sharpness import sharpness
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,222 @@
+"""Balances of weights: against loops over lifted edges, gradients, flows and exact GD drifts."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sparsejax as sj
+from sparsejax.graphs import Bias, Dense, Edge, EdgeMap, PerceptronModule, Scale, Vertex
+from sparsejax.lifts import conserved_quantities
+
+KEY = jax.random.key(0)
+X = jax.random.normal(KEY, (6, 3))
+Y = jnp.sin(X[:, :1] * 3) + X[:, 1:2]
+
+
+def branching(activation="relu", after="leaky_relu"):
+    """An array input, an array-valued vertex, a multi-edge, biases, a skip edge to the output."""
+    return PerceptronModule(
+        vertices=(
+            Vertex("x", shape=(3,)),
+            Vertex("one", constant=True),
+            Vertex("a", shape=(2,), activation=activation),
+            Vertex("b", activation=after),
+            Vertex("y", shape=(1,), activation="identity"),
+        ),
+        edges=(
+            Edge("x", "a", Dense(output=(2,))),
+            Edge("one", "a", Bias(shape=(2,))),
+            Edge("a", "b", Dense(), name="first"),
+            Edge("a", "b", Dense(), name="second"),
+            Edge("one", "b", Bias()),
+            Edge("b", "y", Dense(output=(1,))),
+            Edge("a", "y", Dense(output=(1,))),
+        ),
+        inputs=("x", "one"),
+        outputs=("y",),
+    )
+
+
+@functools.cache
+def lifted():
+    """In-degrees 1 to 3 over the multi-edge, so that there is padding to be wrong about."""
+    pairs = [(0, 0), (3, 0), (4, 0), (1, 1), (2, 1), (2, 2), (0, 3), (4, 3), (1, 4)]
+    other = [(1, 0), (3, 1), (4, 1), (0, 2), (3, 3), (2, 4), (3, 4)]
+    lift = sj.lift_from_edges(branching(), 5, {"first": np.array(pairs), "second": np.array(other)})
+    return lift, lift.init(jax.random.key(1))
+
+
+def edgewise(lift, name, array):
+    """`(into, out)`: sums over lifted edges of the products of `array`, one loop an edge."""
+    into, out = np.zeros(lift.sizes[name]), np.zeros(lift.sizes[name])
+    for edge in lift.module.edges:
+        pairs = lift.edges(edge.name)
+        values = np.asarray(array[edge.name])
+        seen: dict[int, int] = {}
+        for source, target in pairs:
+            slot = seen.get(target, 0)  # inside a vertex edges are sorted by predecessor
+            seen[target] = slot + 1
+            amount = values[slot, target].sum()
+            if edge.target == name:
+                into[target] += amount
+            if edge.source == name:
+                out[source] += amount
+    return into, out
+
+
+def test_padding_multi_edges_and_biases_count_as_theory_says():
+    lift, params = lifted()
+    assert not np.asarray(lift.wirings["first"].present).all()
+    found = conserved_quantities(lift)
+    assert set(found.homogeneous) == {"a", "b"} and found.linear == ()
+    values = found(params)["vertices"]
+    squares = {name: np.square(w) for name, w in params.items()}
+    for name in ("a", "b"):
+        into, out = edgewise(lift, name, squares)
+        np.testing.assert_allclose(values[name], into - out, rtol=1e-12)
+        np.testing.assert_allclose(found.scales(params)[name], into + out, rtol=1e-12)
+
+
+def test_the_gradient_balances_at_every_lifted_vertex():
+    # <w_in, grad_in> = <w_out, grad_out>: the identity behind the conservation law.
+    lift, params = lifted()
+    gradient = jax.jit(jax.grad(sj.squared_loss(lift.apply, X, Y)))(params)
+    products = {name: np.asarray(params[name] * gradient[name]) for name in params}
+    for name in ("a", "b"):
+        into, out = edgewise(lift, name, products)
+        np.testing.assert_allclose(into, out, rtol=1e-9, atol=1e-12)
+        assert np.abs(into).max() > 1e-3
+
+
+def test_constant_along_a_flow_and_drifting_by_its_exact_amount_along_descent():
+    lift, params = lifted()
+    found, loss = conserved_quantities(lift), sj.squared_loss(lift.apply, X, Y)
+    probes = {"conserved": found.probe}
+    flow = sj.gradient_flow(
+        loss, params, 1.0, saveat=np.linspace(0, 1, 5), solver="rk4", dt=0.005, probes=probes
+    )
+    for name in ("a", "b"):
+        along = np.asarray(flow.probes["conserved"]["vertices"][name])
+        np.testing.assert_allclose(along, along[:1].repeat(5, axis=0), atol=1e-5)
+    moved = found.scales(flow.final)["a"] - found.scales(params)["a"]
+    assert np.abs(moved).max() > 0.05
+    # One step: |w - eta g|^2 has the cross terms of the identity, which cancel, and eta^2 |g|^2.
+    eta = 0.02
+    run = sj.gradient_descent(loss, params, optax.sgd(eta), 1, probes=probes)
+    squares = {k: np.square(g) for k, g in jax.jit(jax.grad(loss))(params).items()}
+    for name in ("a", "b"):
+        into, out = edgewise(lift, name, squares)
+        along = np.asarray(run.probes["conserved"]["vertices"][name])
+        np.testing.assert_allclose(along[1] - along[0], eta**2 * (into - out), atol=1e-12)
+
+
+def linear_mlp(hidden=2, **options):
+    return sj.graphs.mlp(3, hidden, 1, activation="identity", **options)
+
+
+def test_linear_layers_conserve_a_matrix():
+    lift = sj.dense_lift(linear_mlp(), sizes={"h1": 4, "h2": 3})
+    params = lift.init(jax.random.key(2))
+    found = conserved_quantities(lift)
+    assert found.linear == ("h1", "h2") == found.homogeneous
+    w1, b1 = np.asarray(params["x->h1"])[0], np.asarray(params["one->h1"])[0]
+    w2, b2 = np.asarray(params["h1->h2"]).T, np.asarray(params["one->h2"])[0]
+    w3 = np.asarray(params["h2->y"])[:, 0, 0][None]
+    values = found(params)
+    np.testing.assert_allclose(
+        values["layers"]["h1"], w2.T @ w2 - w1 @ w1.T - np.outer(b1, b1), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        values["layers"]["h2"], w3.T @ w3 - w2 @ w2.T - np.outer(b2, b2), rtol=1e-12
+    )
+    for name in ("h1", "h2"):  # its diagonal is the balance of the vertices
+        np.testing.assert_allclose(
+            np.diag(values["layers"][name]), -values["vertices"][name], rtol=1e-12
+        )
+    flow = sj.gradient_flow(
+        sj.squared_loss(lift.apply, X, Y),
+        params,
+        1.0,
+        saveat=np.array([0.0, 1.0]),
+        solver="rk4",
+        dt=0.005,
+        probes={"c": found.probe},
+    )
+    for along in flow.probes["c"]["layers"].values():
+        np.testing.assert_allclose(along[1], along[0], atol=1e-6)
+        assert np.abs(np.asarray(along[0])).max() > 0.1
+
+
+def test_a_sparse_linear_layer_conserves_its_vertices_only():
+    sparse = np.array([(0, 0), (1, 0), (2, 1), (3, 2), (0, 3)])
+    lift = sj.lift_from_edges(linear_mlp(hidden=3), 4, {"h1->h2": sparse, "h2->h3": sparse})
+    found = conserved_quantities(lift)
+    assert found.homogeneous == ("h1", "h2", "h3")
+    assert found.linear == ()  # h1 -> h2 and h2 -> h3 are sparse: no mixing of any fibre is free
+
+
+@pytest.mark.parametrize(
+    "activation, expected",
+    [
+        ("tanh", ()),
+        ("softplus", ()),
+        ("gelu", ()),
+        ("relu", ("b",)),
+        (lambda *z: jnp.maximum(sum(z), 0), ("b",)),
+        (lambda *z: jnp.clip(sum(z), 0, 6), ()),  # homogeneous only up to 6
+        (lambda *z: sum(z) + 1e-3, ()),
+        (lambda p, q, r: jnp.sqrt(p**2 + q**2) + jnp.abs(r), ("b",)),  # jointly, not one by one
+    ],
+)
+def test_activations_are_found_out(activation, expected):
+    module = branching("tanh", activation)
+    assert conserved_quantities(sj.dense_lift(module, 2)).homogeneous == expected
+
+
+@dataclasses.dataclass(frozen=True)
+class Through(EdgeMap):
+    """`w phi(y)` with a function of the activation."""
+
+    phi: object
+
+    def weight_shape(self, source_shape):
+        return ()
+
+    def output_shape(self, source_shape):
+        return source_shape
+
+    def __call__(self, weight, activation):
+        return weight * self.phi(activation)
+
+
+@pytest.mark.parametrize(
+    "phi, homogeneous, linear",
+    [
+        (jnp.tanh, (), ()),
+        (jnp.abs, ("h",), ()),
+        (lambda y: 2.0 * y, ("h",), ("h",)),
+    ],
+)
+def test_maps_that_leave_a_vertex_must_scale_too(phi, homogeneous, linear):
+    module = PerceptronModule(
+        vertices=(
+            Vertex("x"),
+            Vertex("h", activation="identity"),
+            Vertex("y", activation="identity"),
+        ),
+        edges=(Edge("x", "h", Scale()), Edge("h", "y", Through(phi))),
+        inputs=("x",),
+        outputs=("y",),
+    )
+    found = conserved_quantities(sj.dense_lift(module, 3))
+    assert (found.homogeneous, found.linear) == (homogeneous, linear)
+
+
+def test_a_vertex_that_is_an_output_too_is_left_out():
+    module = dataclasses.replace(branching(), outputs=("y", "b"))
+    assert conserved_quantities(sj.dense_lift(module, 2)).homogeneous == ("a",)
