@@ -45,9 +45,12 @@ def finite_rows(*columns: Float[np.ndarray, " s"]) -> int:
 class Bound:
     """A promised curve for one quantity of a trajectory.
 
-    `values` (S,) at times `ts` (S,), for `quantity` of the trajectory: `"losses"` or
-    `"path_lengths"`. `kind`: `"upper"` (the quantity stays at or below) or `"identity"` (equality).
+    `values` (S,) at times `ts` (S,), for `quantity`: `"losses"` or `"path_lengths"` of the
+    trajectory, or `measured` (S,) where the bound brings what it speaks of (a mean over runs,
+    `"flow_distances"`). `kind`: `"upper"` (the quantity stays at or below) or `"identity"`.
     `quadrature_error` (S,): how much the values change when every second probe time is left out.
+    `sampling_error`, `integrator_error` (S,): errors of `measured` that the trajectory cannot show.
+    `trivial`: at how many saved times from time 0 on it is true by construction.
     `initial`: the value above which an upper bound says nothing. `details`: curves that went into
     it, by name.
     """
@@ -56,11 +59,15 @@ class Bound:
     source: str
     ts: Float[np.ndarray, " s"]
     values: Float[np.ndarray, " s"]
-    quantity: Literal["losses", "path_lengths"]
+    quantity: Literal["losses", "path_lengths", "flow_distances"]
     kind: Literal["upper", "identity"]
     quadrature_error: Float[np.ndarray, " s"]
     initial: float
     hypotheses: tuple[Hypothesis, ...] = ()
+    measured: Float[np.ndarray, " s"] | None = None
+    sampling_error: Float[np.ndarray, " s"] | float = 0.0
+    integrator_error: Float[np.ndarray, " s"] | float = 0.0
+    trivial: int = 1
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

@@ -28,9 +28,10 @@ def compare(
     caller; `floating_point` is 64 roundings of the initial loss or of the longest path.
 
     `violated`: somewhere the measurement exceeds the bound by more than the budget. `holds`: at
-    every time behind 0 the slack exceeds the budget (an identity: the difference stays within it).
-    `inconclusive`: the slack is inside the budget somewhere, a number is NaN, or an identity's
-    budget is nowhere below the change that it speaks of. `not_applicable`: a hypothesis fails.
+    every time behind 0, or behind what is true by construction (`Bound.trivial`), the slack exceeds
+    the budget (an identity: the difference stays within it). `inconclusive`: the slack is inside
+    the budget somewhere, a number is NaN, or an identity's budget is nowhere below the change that
+    it speaks of. `not_applicable`: a hypothesis fails.
     The decisive time, where margin and budget are read, has the least slack relative to budget.
 
     Raises:
@@ -44,20 +45,24 @@ def compare(
         'holds'
     """
     count = len(bound.ts)
-    times = np.asarray(trajectory.ts, float)[:count]
+    times = np.asarray(trajectory.ts, float)
+    times = (times if times.ndim == 1 else times[0])[:count]  # of an ensemble, the first run's
     if times.shape != bound.ts.shape or not np.allclose(times, bound.ts, rtol=1e-6, atol=0):
         raise ValueError("the bound's times are not the first saved times of the trajectory")
-    measured = np.asarray(getattr(trajectory, bound.quantity), float)[:count]
-    initial = float(np.asarray(trajectory.losses)[0])
+    measured = bound.measured
+    if measured is None:
+        measured = np.asarray(getattr(trajectory, bound.quantity), float)[:count]
+    initial = float(np.asarray(trajectory.losses, float)[..., 0].mean())
     scale = abs(initial) if bound.quantity == "losses" else float(np.max(np.abs(measured)))
     scale = max(scale, np.finfo(float).tiny)
     dtype = np.asarray(trajectory.losses).dtype
     budget = {
         "integrator": _integrator_error(
             bound, trajectory, measured, integrator_reference if refined is None else refined[1]
-        ),
+        )
+        + bound.integrator_error,
         "quadrature": _quadrature_error(bound, refined),
-        "sampling": np.full(count, float(sampling_error)),
+        "sampling": np.full(count, float(sampling_error)) + bound.sampling_error,
         "floating_point": np.full(count, 64 * float(np.finfo(dtype).eps) * scale),
     }
     total = np.sum(list(budget.values()), axis=0)
@@ -70,7 +75,7 @@ def compare(
         "t_end": float(bound.ts[-1]),
     }
     failed = [h for h in bound.hypotheses if not h.met]
-    behind = np.arange(count) > 0 if bound.ts[0] == 0.0 else np.ones(count, bool)
+    behind = np.arange(count) >= (bound.trivial if bound.ts[0] == 0.0 else 0)
     if failed or bound.vacuous or not behind.any():
         if failed:
             reason = f"hypothesis fails: {failed[0].name} ({failed[0].detail or 'not met'})"
@@ -139,7 +144,7 @@ def _integrator_error(
         times = np.asarray(reference.ts, float)
         values = np.asarray(getattr(reference, bound.quantity), float)
         return np.abs(measured - _at_times(bound.ts, times, values))
-    if not trajectory.integrated:
+    if not trajectory.integrated or bound.measured is not None:
         return np.zeros(count)  # a discrete method is what it is: nothing was integrated
     defect = np.abs(np.asarray(trajectory.energy_defect, float)[:count])
     if bound.quantity == "losses":

@@ -130,5 +130,11 @@ def descent(
             ),
             Hypothesis("the tangent constant is finite somewhere", bool(np.isfinite(kappa).any())),
         ),
-        details={"kappa": kappa, "beta": curvatures.max(axis=1), "eta": etas, "eps": float(eps)},
+        details={
+            "kappa": kappa,
+            "beta": curvatures.max(axis=1),
+            "eta": etas,
+            "eps": float(eps),
+            "stopped_at_step": end if end < len(etas) else None,
+        },
     )

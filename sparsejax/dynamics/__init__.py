@@ -1,5 +1,12 @@
 """How parameters move: gradient flow, gradient descent and what lies between."""
 
+from sparsejax.dynamics.curvature import (
+    effective_times as effective_times,
+    gradient_curvatures as gradient_curvatures,
+    hessian_ranges as hessian_ranges,
+    modified_rate as modified_rate,
+    sharpness_along as sharpness_along,
+)
 from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
 from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow
 from sparsejax.dynamics.loss import (
@@ -21,4 +28,8 @@ from sparsejax.dynamics.proximal import (
 )
 from sparsejax.dynamics.sgd import sgd as sgd
 from sparsejax.dynamics.sharpness import sharpness as sharpness
+from sparsejax.dynamics.stochastic_modified_flow import (
+    gradient_noise as gradient_noise,
+    stochastic_modified_flow as stochastic_modified_flow,
+)
 from sparsejax.dynamics.trajectory import STATUSES as STATUSES, Trajectory as Trajectory

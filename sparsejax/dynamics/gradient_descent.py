@@ -152,6 +152,9 @@ def _descend(
     first = jnp.argmax(bad)
     code = jnp.where(bad.any(), jnp.where(with_nan[first], NAN, DIVERGED), COMPLETED)
     status_time = jnp.where(bad.any(), times[first], ts[-1])
+    counts = {"steps": end[2], "gradient_evaluations": end[2]}
+    if sampling is None:  # of one loss, not of one batch against the next
+        counts["loss_increases"] = jnp.sum(values[1:] > values[:-1], dtype=jnp.int32)
     index = jnp.arange(ts.shape[0]) * save_every
     # The state of the first bad step is where the run ended; what follows it means nothing.
     shown = jnp.where(bad.any(), index < first, True)
@@ -165,6 +168,6 @@ def _descend(
         probes=blank(record.probes, shown),
         status_code=code,
         status_time=status_time,
-        counts={"steps": end[2], "gradient_evaluations": end[2]},
+        counts=counts,
         method=method,
     )
