@@ -60,7 +60,7 @@ def stochastic_descent(
         >>> x = jnp.diag(jnp.array([1.0, 2.0, 3.0]))
         >>> loss = sj.squared_loss(lambda w, x: x @ w, x, jnp.ones(3))
         >>> one = lambda key: sj.sgd(
-        ...     loss, jnp.zeros(3), optax.sgd(0.2), 20, key=key, batch_size=1, sampling="subsets"
+        ...     loss, jnp.zeros(3), optax.sgd(0.05), 20, key=key, batch_size=1, sampling="subsets"
         ... )
         >>> runs = jax.vmap(one)(jax.random.split(jax.random.key(0), 200))
         >>> bound = stochastic_descent(loss, runs)

@@ -37,11 +37,11 @@ class ConservationConfig(LiftSetting):
     """Vertices per hidden layer."""
     lifts: int = 2
     """Random lifts, and as many dense linear networks of the same size."""
-    t1: float = 4.0
-    """Flow time."""
+    coarsest_steps: int = 48
+    """Steps of gradient descent at 1 / sharpness of the start; this sets the flow time."""
     rtol: float = 1e-7
     """Tolerance of the flow; a second flow at a tenth of it measures the integrator's error."""
-    halvings: int = 3
+    halvings: int = 2
     """Gradient descent runs beside the flow at 1 / sharpness, and at half of it, so many times."""
     tolerance: float = 1e-3
     """The largest drift that counts as none, as a share of what the weights moved."""
@@ -61,10 +61,10 @@ class Conservation:
     def validate(self, config: ConservationConfig) -> None:
         """Refuse a bad config before any compute."""
         check_setting(config, (config.size,))
-        for field, least in (("lifts", 1), ("halvings", 1)):
+        for field, least in (("lifts", 1), ("halvings", 1), ("coarsest_steps", 2)):
             if getattr(config, field) < least:
                 raise ValueError(f"{field}: at least {least}, got {getattr(config, field)}")
-        for field in ("t1", "rtol", "tolerance"):
+        for field in ("rtol", "tolerance"):
             if not getattr(config, field) > 0:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
@@ -94,19 +94,22 @@ class Conservation:
         # Balances are recorded at every hidden vertex, whether theory says that they stay or not.
         hidden = tuple(f"h{i}" for i in range(1, config.hidden + 1))
         watched = lifts.ConservedQuantities(lift, hidden, found.linear)
-        probes = {"balance": watched.probe, "scale": lambda t, p: watched.scales(p)}
-        ts = np.linspace(0.0, config.t1, 41)
+        probes = {
+            "balance": jax.tree_util.Partial(_balances, watched),
+            "scale": jax.tree_util.Partial(_scales, watched),
+        }
+        sharp = float(sharpness(loss, params))
+        t1 = config.coarsest_steps / sharp
+        ts = np.linspace(0.0, t1, 41)
         drifts = []
         for rtol in (config.rtol, config.rtol / REFINEMENT):
-            flow = gradient_flow(loss, params, config.t1, saveat=ts, rtol=rtol, probes=probes)
+            flow = gradient_flow(loss, params, t1, saveat=ts, rtol=rtol, probes=probes)
             drifts.append(_drift(flow.probes, hidden))
-        sharp = float(sharpness(loss, params))
-        coarsest = max(int(np.ceil(config.t1 * sharp)), 2)
-        counts = coarsest * 2 ** np.arange(config.halvings + 1)
+        counts = config.coarsest_steps * 2 ** np.arange(config.halvings + 1)
         descents = []
         for count in counts:
             state = _SGD.init(params)._replace(
-                hyperparams={"learning_rate": jnp.asarray(config.t1 / count)}
+                hyperparams={"learning_rate": jnp.asarray(t1 / count)}
             )
             run = gradient_descent(
                 loss,
@@ -124,7 +127,7 @@ class Conservation:
             "drift": drifts[0],
             "drift_refined": drifts[1],
             "losses": np.asarray(flow.losses),
-            "etas": config.t1 / counts,
+            "etas": t1 / counts,
             "sharpness": np.asarray(sharp),
             "descent_drift": np.asarray(descents),
             "homogeneous": np.asarray(set(hidden) <= set(found.homogeneous)),
@@ -230,6 +233,14 @@ class Conservation:
             }
             for name, v in measurements.items()
         ]
+
+
+def _balances(watched: lifts.ConservedQuantities, t: Array, params: Any) -> Any:
+    return watched(params)
+
+
+def _scales(watched: lifts.ConservedQuantities, t: Array, params: Any) -> Any:
+    return watched.scales(params)
 
 
 def _drift(probes: dict[str, Any], hidden: tuple[str, ...]) -> Float[np.ndarray, " s"]:

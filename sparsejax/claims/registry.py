@@ -117,6 +117,40 @@ CLAIMS = Registry(
             "the tangent constant, which is at most that step, falls as copies become many.",
             "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); expected counts derived here",
             "sparsejax.claims.witness",
+            "discrete-time",
+            "The tangent bound survives discretisation: it holds along gradient descent of every "
+            "step size below 2 / curvature along its steps, and ends to apply beyond.",
+            "derived here from Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)",
+            "sparsejax.claims.discrete_time",
+        ),
+        Entry(
+            "edge-of-stability",
+            "Full-batch gradient descent sharpens until the sharpness is 2 / step size and hovers "
+            "there, while its loss goes up and down step by step and down in the long run.",
+            "Cohen, Kaur, Li, Kolter, Talwalkar, ICLR 2021 (arXiv 2103.00065)",
+            "sparsejax.claims.edge_of_stability",
+        ),
+        Entry(
+            "conservation",
+            "Gradient flow conserves the difference between in-weights and out-weights of every "
+            "positively homogeneous vertex, and a matrix of every linear layer.",
+            "Du, Hu, Lee, NeurIPS 2018 (arXiv 1806.00900); Arora, Cohen, Hazan, ICML 2018",
+            "sparsejax.claims.conservation",
+        ),
+        Entry(
+            "deep-linear-modes",
+            "From a balanced start, each mode of a linear network of N factors grows on its own, "
+            "by du/dt = N u^(2 - 2/N) (s - u).",
+            "Saxe, McClelland, Ganguli, ICLR 2014 (arXiv 1312.6120); Arora, Cohen, Hazan 2018",
+            "sparsejax.claims.deep_linear_modes",
+        ),
+        Entry(
+            "diagonal-linear-bias",
+            "Gradient flow of a diagonal linear network started at u = v = alpha ends at the "
+            "interpolant of least sum_i q(b_i / alpha^2): least L1 norm for small alpha, least L2 "
+            "for large.",
+            "Woodworth et al., COLT 2020 (arXiv 2002.09277)",
+            "sparsejax.claims.diagonal_linear_bias",
         ),
     ]
 )

@@ -199,6 +199,8 @@ def _diffuse(
         y0=jnp.append(theta0, jnp.zeros((), dtype)),
         stepsize_controller=diffrax.StepTo(ts=jnp.arange(count + 1, dtype=dtype) * h),
         saveat=diffrax.SaveAt(ts=ts),
+        # The noise is not stored: no derivative runs backwards through a path.
+        adjoint=diffrax.ForwardMode(),
         max_steps=count + 8,
         throw=False,
     )
