@@ -177,8 +177,9 @@ class DeepLinearModes:
                 ax.set_title(f"{name.removeprefix('depth')} factors")
                 ax.set_xlabel("flow time $t$")
                 ax.set_ylabel("strength of the mode $u$")
-            axes[0].legend(loc="lower right")
-            figure.suptitle(f"Deep linear modes: {verdict.status.replace('_', ' ')}", color="k")
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            figure.suptitle(f"Deep linear modes: {verdict.status.replace('_', ' ')}")
         return figure
 
     def table(

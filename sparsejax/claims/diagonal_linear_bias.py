@@ -33,7 +33,7 @@ class DiagonalLinearBiasConfig:
     """Scales of the start, one trial each."""
     spread: float = 0.0
     """Standard deviation of the logarithm of the start over coordinates; theory needs 0."""
-    horizon: float = 400.0
+    horizon: float = 2000.0
     """Flow time, in units of one over the curvature scale `max(alpha^2, 1)`."""
     rtol: float = 1e-7
     """Tolerance of the flow; a second flow at a tenth of it measures the integrator's error."""
@@ -171,15 +171,15 @@ class DiagonalLinearBias:
             figure, (left, right) = panels(2)
             for name, color in (("L1", BLUE), ("L2", GREEN)):
                 values = [row[f"{name} over least"] for row in rows]
-                left.loglog(
-                    alphas, values, "o", color=color, label=f"{name} norm of the flow's end"
-                )
+                left.loglog(alphas, values, "o", color=color, label=f"{name}, flow's end")
                 predicted = [row[f"predicted {name} over least"] for row in rows]
-                left.loglog(alphas, predicted, "-", color=color, lw=1, label=f"{name}, predicted")
+                left.semilogx(alphas, predicted, "-", color=color, lw=1, label=f"{name}, predicted")
             left.axhline(1.0, color=GREY, lw=1, ls=":")
+            low, high = left.get_ylim()
+            left.set_ylim(low, high + 0.5 * (high - low))  # room for the legend
             left.set_xlabel(r"scale of the start $\alpha$")
             left.set_ylabel("norm / least among interpolants")
-            left.legend()
+            left.legend(loc="upper center", ncols=2)
             for v, marker in zip((trials[0], trials[-1]), ("o", "s"), strict=True):
                 label = rf"$\alpha = {float(v['alpha']):g}$"
                 right.plot(v["oracle"], v["end"], marker, ms=4, mfc="none", label=label)

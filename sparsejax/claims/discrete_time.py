@@ -25,15 +25,15 @@ _COLORS = {"holds": BLUE, "not_applicable": ORANGE, "violated": RED, "inconclusi
 class DiscreteTimeConfig(LiftSetting):
     """Gradient descent over a ladder of step sizes, each held against bound 2.6."""
 
-    samples: int = 60
+    samples: int = 40
     """Number of training samples."""
     in_degree: int = 4
     """Predecessors of every hidden vertex (exact or expected, see law)."""
-    size: int = 96
+    size: int = 64
     """Vertices per hidden layer."""
     lifts: int = 2
     """Random lifts."""
-    steps: int = 60
+    steps: int = 40
     """Steps of each run."""
     scaled_steps: tuple[float, ...] = (0.1, 0.3, 1.0, 1.5, 1.9, 2.5, 4.0, 16.0)
     """Step sizes in units of 1 / sharpness at the start; above 2 gradient descent is unstable."""

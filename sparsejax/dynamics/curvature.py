@@ -36,12 +36,15 @@ def sharpness_along(
     *,
     key: Key[Array, ""] | None = None,
     max_iterations: int = 60,
+    tolerance: float = 1e-6,
 ) -> Float[Array, " s"]:
     """The largest Hessian eigenvalue at each of S parameters, each started where the last ended.
 
     `params` has a leading axis of S states, as `Trajectory.params`; LOBPCG goes on from the
     eigenvectors of the state before, mixed with a random direction (`key`) so that another
-    eigenvalue that grows past them is found. States that are not finite give NaN.
+    eigenvalue that grows past them is found. It stops at a residual of `tolerance` times the
+    eigenvalue (whose own error is of its square), or after `max_iterations`, with a lower bound.
+    States that are not finite give NaN.
 
     Example:
         >>> import jax.numpy as jnp
@@ -57,6 +60,8 @@ def sharpness_along(
         hessian = jax.hessian(lambda t: loss(unravel(t)))
         return jax.lax.map(lambda theta: jnp.linalg.eigvalsh(hessian(theta))[-1], thetas)
     key = jax.random.key(0) if key is None else key
+    # LOBPCG's own tolerance is in units of 10 n (lambda + |A v|).
+    scaled = tolerance / (20 * size)
 
     def one(block, at):
         theta, number = at
@@ -64,7 +69,7 @@ def sharpness_along(
         noise = jax.random.normal(jax.random.fold_in(key, number), block.shape, block.dtype)
         noise = noise / jnp.sqrt(jnp.asarray(size, block.dtype))
         start = block + EXPLORATION * noise
-        values, vectors, _ = lobpcg_standard(products, start, m=max_iterations)
+        values, vectors, _ = lobpcg_standard(products, start, m=max_iterations, tol=scaled)
         usable = jnp.isfinite(vectors).all() & jnp.isfinite(theta).all()
         value = jnp.where(jnp.any(products(start) != 0), values[0], 0)
         value = jnp.where(jnp.isfinite(theta).all(), value, jnp.nan)
