@@ -129,7 +129,7 @@ class EdgeOfStability:
             return Verdict("not_applicable", reason="gradient descent diverged: lower step_size")
         median = float(np.median(ratio))
         # What the median of so few records may be off by, from their spread.
-        spread = 1.25 * float(np.std(ratio, ddof=1)) / np.sqrt(len(ratio))
+        spread = float(1.25 * np.std(ratio, ddof=1) / np.sqrt(len(ratio)))
         budget = dict.fromkeys(PARTS, 0.0) | {"sampling": spread, "floating_point": 1e-6}
         margin = config.tolerance - abs(median - 1)
         falls = bool(np.mean(v["losses"][later][-3:]) < np.mean(v["losses"][: config.records // 2]))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ import optax
 from jaxtyping import Array, PyTree
 
 Prox = Callable[[PyTree, Array], PyTree]
-StepSize = float | int | Array | optax.Schedule
+StepSize = float | int | Array | Callable[[Any], Any]
 Groups = Mapping[str, int | tuple[int, ...]]
 
 
 class ProximalState(NamedTuple):
     """Steps taken, and the size of the last one: the flow time that it stands for."""
 
-    count: Array
+    steps_taken: Array
     proximal_step_size: Array
 
 
@@ -53,11 +53,11 @@ def proximal(
     def update(updates: PyTree, state: ProximalState, params: PyTree | None = None):
         if params is None:
             raise ValueError("a proximal step needs the parameters: update(updates, state, params)")
-        step = size(state.count)
+        step = size(state.steps_taken)
         moved = prox(optax.apply_updates(params, updates), step)
         # An entry that the prox sets to zero becomes exactly zero: p + (0 - p).
         updates = jax.tree.map(lambda new, old: new - old, moved, params)
-        return updates, ProximalState(state.count + 1, step)
+        return updates, ProximalState(state.steps_taken + 1, step)
 
     return optax.GradientTransformation(init, update)
 

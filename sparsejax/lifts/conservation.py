@@ -42,8 +42,11 @@ class ConservedQuantities(eqx.Module):
 
     def scales(self, params: Params) -> dict[str, Float[Array, " n"]]:
         """`||w_in||^2 + ||w_out||^2` of each lifted vertex: what a drift is small against."""
-        names = dict.fromkeys((*self.homogeneous, *self.linear))
-        return {name: sum(self._norms(name, params)) for name in names}
+        scales = {}
+        for name in dict.fromkeys((*self.homogeneous, *self.linear)):
+            into, out = self._norms(name, params)
+            scales[name] = into + out
+        return scales
 
     def _balance(self, name: str, params: Params) -> Float[Array, " n"]:
         into, out = self._norms(name, params)
