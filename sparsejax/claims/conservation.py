@@ -60,13 +60,13 @@ class Conservation:
 
     def validate(self, config: ConservationConfig) -> None:
         """Refuse a bad config before any compute."""
-        check_setting(config, (config.size,))
         for field, least in (("lifts", 1), ("halvings", 1), ("coarsest_steps", 2)):
             if getattr(config, field) < least:
                 raise ValueError(f"{field}: at least {least}, got {getattr(config, field)}")
         for field in ("rtol", "tolerance"):
             if not getattr(config, field) > 0:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
+        check_setting(config, (config.size,))
 
     def control(self, config: ConservationConfig) -> ConservationConfig:
         """An activation that is not homogeneous: nothing is conserved."""

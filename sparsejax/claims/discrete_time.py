@@ -54,7 +54,6 @@ class DiscreteTime:
 
     def validate(self, config: DiscreteTimeConfig) -> None:
         """Refuse a bad config before any compute."""
-        check_setting(config, (config.size,))
         if config.lifts < 1:
             raise ValueError(f"lifts: at least one is needed, got {config.lifts}")
         if config.steps < 2:
@@ -63,6 +62,7 @@ class DiscreteTime:
             raise ValueError(f"scaled_steps: must be positive, got {config.scaled_steps}")
         if not 0 < config.eps_fraction < 1:
             raise ValueError(f"eps_fraction: must lie in (0, 1), got {config.eps_fraction}")
+        check_setting(config, (config.size,))
 
     def control(self, config: DiscreteTimeConfig) -> DiscreteTimeConfig:
         """Step sizes above 2 / sharpness throughout: the bound speaks of none."""

@@ -199,7 +199,7 @@ def hovering(ratio, increases, losses=(1.0, 0.1)):
         (1.0, 0.4, (0.1, 1.0), "violated"),  # nor does it fall in the long run
         (1.3, 0.4, (1.0, 0.1), "violated"),
         (0.5, 0.0, (1.0, 0.1), "not_applicable"),
-        (1.1, 0.4, (1.0, 0.1), "inconclusive"),
+        (1.09, 0.4, (1.0, 0.1), "inconclusive"),
     ],
 )
 def test_edge_of_stability_judges_what_it_says(ratio, increases, losses, status):
