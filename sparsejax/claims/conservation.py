@@ -216,6 +216,7 @@ class Conservation:
             guide = np.array([scaled[-1], scaled[0]])
             level = np.median([v["descent_drift"][-1] for v in measurements.values()])
             right.loglog(guide, level * guide / guide[0], ":", color=GREY, label="slope 1")
+            right.set_xscale("log", base=2)
             right.set_xlabel(r"step size $\eta \times$ sharpness at start")
             right.set_ylabel("drift at the end / moved")
             right.set_title("gradient descent")

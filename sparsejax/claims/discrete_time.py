@@ -124,12 +124,14 @@ class DiscreteTime:
         }
         decisive = _decisive(trials)
         if decisive is None:
-            step = min(int(v["stopped_at_step"].min()) for v in trials)
+            stops = [int(step) for v in trials for step in v["stopped_at_step"] if step >= 0]
             return Verdict(
                 "not_applicable",
                 reason=(
                     "every step size is above 2 / curvature along the steps; the first step at "
-                    f"which the bound ends to apply is {step}"
+                    f"which the bound ends to apply is {min(stops)}"
+                    if stops
+                    else "the level is out of the linearised network's reach at every step size"
                 ),
                 summary=summary,
             )
