@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import json
-import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +14,15 @@ import numpy as np
 from sparsejax.claims.claim import Trial
 from sparsejax.runs.settings import differences
 from sparsejax.runs.strict_json import dumps, encode
+from sparsejax.whole_files import (
+    PARTIAL,
+    DamagedFile,
+    checksummed_npz,
+    read_checksummed_npz,
+    write_whole as _write_whole,
+)
 
 _RECORD = "__trial__"
-_PARTIAL = ".partial"
-_DIGITS = 64
 
 
 class FolderError(Exception):
@@ -138,7 +139,7 @@ class RunFolder:
             "seconds": seconds,
         }
         plain[_RECORD] = np.array(json.dumps(encode(record), allow_nan=False))
-        write_whole(self.trial_path(trial), _checksummed(plain))
+        write_whole(self.trial_path(trial), checksummed_npz(plain))
         stored = self.load(trial)
         if stored is None:
             raise FolderError(f"{self.trial_path(trial)} was removed while the run was at work")
@@ -152,16 +153,11 @@ class RunFolder:
         """
         path = self.trial_path(trial)
         try:
-            content = path.read_bytes()
+            arrays = read_checksummed_npz(path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise DamagedTrial(f"{path} does not read ({error.strerror})") from None
-        # Before anything is parsed: a flipped bit may ask the parser for the whole memory.
-        if content[-_DIGITS:] != _digest(content[:-_DIGITS]):
-            raise DamagedTrial(f"{path} is damaged (its checksum does not match)")
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        except DamagedFile as error:
+            raise DamagedTrial(str(error)) from None
         record = json.loads(str(arrays.pop(_RECORD)))
         if record["parameters"] != encode(trial.parameters):
             raise DamagedTrial(f"{path} was measured with other parameters")
@@ -174,7 +170,7 @@ class RunFolder:
     def sweep(self) -> None:
         """Remove what killed runs left half-written."""
         for folder in (self.path, self.path / "trials"):
-            for partial in folder.glob(f".*{_PARTIAL}"):
+            for partial in folder.glob(f".*{PARTIAL}"):
                 partial.unlink(missing_ok=True)
 
 
@@ -184,24 +180,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         FolderError: when it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     with _named_failure(path):
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    # The rename itself reaches the disk with its folder; not every system opens folders.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_whole(path, content)
 
 
 @contextlib.contextmanager
@@ -214,24 +194,9 @@ def _named_failure(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _checksummed(arrays: dict[str, np.ndarray]) -> bytes:
-    # The checksum of all bytes before it ends the file, inside the zip archive's comment: any
-    # reader of npz files takes it, and there is no second file to lose.
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = b"sha256:" + b"0" * _DIGITS
-    body = buffer.getvalue()[:-_DIGITS]
-    return body + _digest(body)
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
-
-
 def _refuse_foreign_files(path: Path) -> None:
     for item in path.iterdir():
-        if not item.name.endswith(_PARTIAL):
+        if not item.name.endswith(PARTIAL):
             raise FolderError(
                 f"{path} is not empty and holds no run ({item.name} is in it): "
                 "choose another output folder"
