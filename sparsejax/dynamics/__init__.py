@@ -6,6 +6,9 @@ from sparsejax.dynamics.curvature import (
     hessian_ranges as hessian_ranges,
     modified_rate as modified_rate,
     sharpness_along as sharpness_along,
+from sparsejax.dynamics.checkpoint import (
+    Checkpoints as Checkpoints,
+    identity_of as identity_of,
 )
 from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
 from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow
@@ -32,4 +35,5 @@ from sparsejax.dynamics.stochastic_modified_flow import (
     gradient_noise as gradient_noise,
     stochastic_modified_flow as stochastic_modified_flow,
 )
+from sparsejax.dynamics.stop import Stop as Stop
 from sparsejax.dynamics.trajectory import STATUSES as STATUSES, Trajectory as Trajectory

@@ -3,7 +3,8 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import diffrax
 import equinox as eqx
@@ -11,34 +12,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from sparsejax.dynamics.finiteness import require_finite
+from sparsejax.dynamics.checkpoint import Checkpoints, identity_of
+from sparsejax.dynamics.finiteness import concrete, require_finite
 from sparsejax.dynamics.fixed_step import FIXED_STEP_RULES, fixed_step_states
-from sparsejax.dynamics.recording import Probe, at_saved_times, blank, checked_probes
-from sparsejax.dynamics.solvers import RKC2, evaluation_counts
-from sparsejax.dynamics.trajectory import (
-    COMPLETED,
-    DIVERGED,
-    NAN,
-    STEP_BUDGET,
-    STEP_UNDERFLOW,
-    Trajectory,
+from sparsejax.dynamics.flow_method import flow_method
+from sparsejax.dynamics.flow_trajectory import (
+    at_rest,
+    flow_field,
+    flow_trajectory,
+    parameters_alone,
 )
+from sparsejax.dynamics.long_flow import in_pieces
+from sparsejax.dynamics.recording import Probe, checked_probes
+from sparsejax.dynamics.segments import Integration, Position, ended
+from sparsejax.dynamics.solvers import AbstractStabilisedRungeKutta
+from sparsejax.dynamics.stop import Stop
+from sparsejax.dynamics.trajectory import COMPLETED, NAN, STEP_BUDGET, Trajectory
 
-_ADAPTIVE: dict[str, Callable[[], diffrax.AbstractSolver]] = {
-    "rkc2": RKC2,
-    "tsit5": diffrax.Tsit5,
-    "dopri5": diffrax.Dopri5,
-    "dopri8": diffrax.Dopri8,
-    "bosh3": diffrax.Bosh3,
-    "heun": diffrax.Heun,
-    "kvaerno5": diffrax.Kvaerno5,
-}
-_WHY_DEFAULT = (
-    "gradient flow is stiff with a real spectrum; a stabilised explicit method spends "
-    "O(sqrt(stiffness)) gradients where an ordinary explicit one spends O(stiffness)"
-)
+# Tolerances (or the fixed step) of the second run that estimates the global error.
+REFINEMENT = 0.01
 
 
 def gradient_flow(
@@ -53,21 +47,49 @@ def gradient_flow(
     dt: float | int | None = None,
     max_steps: int = 100_000,
     probes: Mapping[str, Probe] | None = None,
+    stop: Stop | None = None,
+    error_estimate: bool = False,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    progress: bool = False,
+    derivative: Literal["forward", "reverse"] = "forward",
 ) -> Trajectory:
     """Integrate `d theta/dt = -grad loss(theta)` from `params` over flow time `[0, t1]`.
 
     `loss`: any scalar function of a pytree; give it as a pytree callable (`squared_loss`, an
     equinox module, `jax.tree_util.Partial`) and new data do not recompile. `saveat`: increasing
-    times in `[0, t1]`, 101 equidistant ones by default. `solver`: a diffrax solver or one of
-    `"rkc2"` (default), `"tsit5"`, `"dopri5"`, `"dopri8"`, `"bosh3"`, `"heun"`, `"kvaerno5"` under
-    error control with `rtol` and `atol` (default `rtol`), or `"euler"`, `"rk4"` at steps of at
-    most `dt`. `probes`: pure functions `(t, params) -> array` recorded at the saved times.
+    times in `[0, t1]`, 101 equidistant ones by default. `probes`: pure functions
+    `(t, params) -> array` recorded at the saved times.
+
+    `solver`: a diffrax solver or one of `"rkc2"`, `"rock2"`, `"rock4"`, `"tsit5"`, `"dopri5"`,
+    `"dopri8"`, `"bosh3"`, `"heun"`, `"kvaerno3"`, `"kvaerno5"` under error control with `rtol` and
+    `atol` (default `rtol`), or `"euler"`, `"rk4"` at steps of at most `dt`. By default `"rkc2"`,
+    and `"rock4"` for tight tolerances: `Trajectory.stats` says which and why, and counts steps,
+    gradient evaluations and Hessian-vector products, those of rejected steps included.
 
     The result never hides a failure: `Trajectory.status` is `completed`, `diverged`, `nan`,
-    `step_budget_exhausted` or `step_size_underflow`, with `status_time`.
+    `step_budget_exhausted` or `step_size_underflow`, with `status_time`; or names the condition of
+    `stop` that was met, with the time of the crossing located to `rtol`. `Trajectory.end` are the
+    parameters at that time. Conditions are looked at when a step ends.
+    `Trajectory.warnings` says where the energy identity `L_0 - L_t = int ||grad L||^2` does not
+    hold as it should and where a tolerance lies below the resolution of the parameters' dtype.
+
+    `error_estimate`: integrate once more at a hundredth of the tolerances (or half of `dt`), and
+    give the distance as `Trajectory.global_errors`.
+
+    `checkpoint`: a folder for checkpoints, one every `checkpoint_every` steps. The same call after
+    a kill goes on at the last one that is whole, and gives the same trajectory to the last bit on
+    the same machine. `progress`: a bar on standard error, if that is a terminal. Both, and
+    `Stop(wall_clock=...)`, work outside `jit` and `vmap` alone.
+
+    `derivative`: `"forward"` differentiates by `jax.jvp` and `jax.jacfwd`, whatever the solver,
+    with respect to `params` and the arrays of `loss`. `"reverse"` allows `jax.grad` for the
+    explicit solvers of diffrax (`"tsit5"`, `"dopri5"`, ...) alone: the stages of the stabilised
+    ones are a loop of no fixed length.
 
     Raises:
-        ValueError: times, tolerances or the solver's name out of range, parameters not finite.
+        ValueError: times, tolerances or the solver's name out of range, parameters not finite, a
+            checkpoint of another flow, options that do not go together.
 
     Example:
         >>> import jax.numpy as jnp
@@ -80,32 +102,83 @@ def gradient_flow(
     require_finite(params, "params")
     if not rtol > 0 or (atol is not None and not atol > 0):
         raise ValueError(f"tolerances must be positive, got rtol={rtol}, atol={atol}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be positive, got {max_steps}")
+    if max_steps < 1 or checkpoint_every < 1:
+        raise ValueError(
+            f"max_steps must be positive, and checkpoint_every, got {max_steps}, {checkpoint_every}"
+        )
     if dt is not None and not (dt > 0 and math.isfinite(dt)):
         raise ValueError(f"dt must be positive and finite, got {dt}")
+    wall_clock = None if stop is None else stop.wall_clock
+    on_host = progress or checkpoint is not None or wall_clock is not None
+    if on_host and any(concrete(leaf) is None for leaf in jax.tree.leaves(params)):
+        raise ValueError("checkpoint, progress and wall_clock do not work under jit or vmap")
     if isinstance(solver, str) and solver in FIXED_STEP_RULES:
         if dt is None:
             raise ValueError(f"solver {solver!r} runs at a fixed step: give dt > 0")
-        method = (("solver", solver), ("why", "asked for"), ("dt", float(dt)))
-        flow = _fixed(loss, params, ts, probes, solver, jnp.asarray(dt, float), max_steps)
-        return dataclasses.replace(flow, method=method)
-    if solver is not None and not isinstance(solver, str):
-        chosen, name, why = solver, type(solver).__name__, "asked for"
-    elif solver is None:
-        chosen, name, why = RKC2(), "rkc2", _WHY_DEFAULT
-    elif solver in _ADAPTIVE:
-        chosen, name, why = _ADAPTIVE[solver](), solver, "asked for"
+        if on_host or stop is not None:
+            raise ValueError(
+                f"solver {solver!r} has a fixed step: stop, checkpoint and progress go with "
+                "solvers under error control"
+            )
+        return _fixed_step_flow(loss, params, ts, probes, solver, dt, max_steps, error_estimate)
+
+    method = flow_method(solver, rtol, atol, ravelled_dtype(params))
+    if derivative == "reverse" and not isinstance(method.solver, diffrax.AbstractERK):
+        raise ValueError(
+            f"solver {dict(method.description)['solver']!r} differentiates forward alone: "
+            "its loops have no fixed length; give an explicit one such as 'tsit5'"
+        )
+    problem = FlowProblem(
+        loss=loss,
+        params=params,
+        ts=ts,
+        solver=method.solver,
+        # Numbers go in as arrays, and the method's description not at all: no recompilation.
+        rtol=jnp.asarray(method.rtol, float),
+        atol=jnp.asarray(method.atol, float),
+        first_step=None if dt is None else jnp.asarray(dt, float),
+        thresholds={} if stop is None else stop.thresholds,
+        bound=max_steps if derivative == "reverse" else None,
+    )
+    budget = jnp.asarray(max_steps, jnp.int32)
+    if on_host:
+        checkpoints = None
+        if checkpoint is not None:
+            checkpoints = Checkpoints(checkpoint, _identity(problem, method.description))
+        position = in_pieces(
+            eqx.Partial(_begin, problem),
+            eqx.Partial(_advance, problem),
+            eqx.Partial(_glance, problem),
+            t1=float(ts[-1]),
+            max_steps=max_steps,
+            wall_clock=wall_clock,
+            checkpoints=checkpoints,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+        )
+        flow = _trajectory(problem, position, probes)
     else:
-        known = ", ".join([*_ADAPTIVE, *FIXED_STEP_RULES])
-        raise ValueError(f"unknown solver {solver!r}; known are {known}")
-    atol = rtol if atol is None else atol
-    controlled = (("solver", name), ("why", why), ("rtol", float(rtol)), ("atol", float(atol)))
-    # Numbers go in as arrays, and the method's description not at all: no recompilation for them.
-    tolerances = (jnp.asarray(rtol, float), jnp.asarray(atol, float))
-    first = None if dt is None else jnp.asarray(dt, float)
-    flow = _adaptive(loss, params, ts, probes, chosen, tolerances, first, max_steps)
-    return dataclasses.replace(flow, method=controlled)
+        flow = _at_once(problem, budget, probes)
+    flow = dataclasses.replace(flow, method=method.description)
+    if not error_estimate:
+        return flow
+    refined = flow_method(solver, method.rtol * REFINEMENT, method.atol * REFINEMENT, flow.ts.dtype)
+    finer = dataclasses.replace(
+        problem,
+        solver=method.solver,
+        rtol=jnp.asarray(refined.rtol, float),
+        atol=jnp.asarray(refined.atol, float),
+        thresholds={},
+    )
+    return _with_errors(flow, _at_once(finer, budget, {}))
+
+
+def ravelled_dtype(params: PyTree) -> Any:
+    """The floating dtype in which all parameters are one vector."""
+    dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(params)]
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
 
 def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
@@ -119,124 +192,160 @@ def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
     return jnp.asarray(ts)
 
 
-def _flow_field(loss, unravel):
-    """The field of (theta, path length, dissipation): both integrals come at no extra gradient."""
-    # Under jit the loss is traced once, however often the solver writes the field down.
-    gradient_of = jax.jit(jax.grad(lambda theta: loss(unravel(theta))))
+class FlowProblem(eqx.Module):
+    """One flow under error control: what goes into its compiled programs."""
 
-    def field(t, y, args):
-        gradient = gradient_of(y[:-2])
-        squared = jnp.sum(jnp.square(gradient))
-        # sqrt has no derivative at a critical point, where the path has ended anyway.
-        norm = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
-        return jnp.concatenate([-gradient, jnp.stack([norm, squared])])
+    loss: Callable[[PyTree], Array]
+    params: PyTree
+    ts: Float[Array, " s"]
+    solver: diffrax.AbstractSolver
+    rtol: Float[Array, ""]
+    atol: Float[Array, ""]
+    first_step: Float[Array, ""] | None
+    thresholds: dict[str, Array]
+    bound: int | None = eqx.field(static=True)
 
-    return field
+    def integration(self) -> tuple[Integration, Array, Callable[[Array], PyTree]]:
+        """The integration, its parameters as a vector, and the way back from a vector."""
+        theta, unravel = ravel_pytree(self.params)
+        evaluate = jax.jit(jax.value_and_grad(lambda v: self.loss(unravel(v))))
+
+        def measured(y):
+            value, gradient = evaluate(y[:-2])
+            return value, jnp.sum(jnp.square(gradient))
+
+        first, solver = self.first_step, self.solver
+        if isinstance(solver, AbstractStabilisedRungeKutta):
+            # The radius that it carries is then that of the Hessian.
+            solver = dataclasses.replace(solver, coupled=parameters_alone)
+        integration = Integration(
+            field=flow_field(self.loss, unravel),
+            measured=measured,
+            solver=solver,
+            rtol=self.rtol.astype(theta.dtype),
+            atol=self.atol.astype(theta.dtype),
+            first_step=None if first is None else first.astype(theta.dtype),
+            ts=self.ts.astype(theta.dtype),
+            thresholds=self.thresholds,
+            adjoint=(
+                diffrax.ForwardMode()
+                if self.bound is None
+                else diffrax.RecursiveCheckpointAdjoint()
+            ),
+            bound=self.bound,
+        )
+        return integration, theta, unravel
 
 
 @eqx.filter_jit
-def _adaptive(loss, params, ts, probes, solver, tolerances, dt, max_steps) -> Trajectory:
-    theta, unravel = ravel_pytree(params)
-    field = _flow_field(loss, unravel)
-    rtol, atol = (tolerance.astype(theta.dtype) for tolerance in tolerances)
-    ts = ts.astype(theta.dtype)
-    t1 = ts[-1]
-    sol = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        solver,
-        t0=jnp.zeros((), theta.dtype),
-        t1=t1,
-        dt0=None if dt is None else dt.astype(theta.dtype),
-        y0=jnp.concatenate([theta, jnp.zeros(2, theta.dtype)]),
-        # Where the least step is still too long the solve stops: forced on, it would step over
-        # a singularity and return numbers that mean nothing.
-        stepsize_controller=diffrax.PIDController(
-            rtol=rtol,
-            atol=atol,
-            dtmin=max(1e-13, float(jnp.finfo(theta.dtype).eps)) * t1,
-            force_dtmin=False,
-        ),
-        saveat=diffrax.SaveAt(
-            subs=[
-                diffrax.SubSaveAt(ts=ts),
-                diffrax.SubSaveAt(t1=True),
-            ],
-            solver_state=True,
-        ),
-        max_steps=max_steps,
-        throw=False,
+def _at_once(problem: FlowProblem, budget: Int[Array, ""], probes: Any) -> Trajectory:
+    integration, theta, unravel = problem.integration()
+    position = integration.advance(at_rest(theta), None, budget)
+    return _told(problem.loss, integration, theta, unravel, position, probes)
+
+
+@eqx.filter_jit
+def _begin(problem: FlowProblem) -> Position:
+    integration, theta, _ = problem.integration()
+    return integration.begin(at_rest(theta))
+
+
+@eqx.filter_jit
+def _advance(problem: FlowProblem, position: Position, budget: Int[Array, ""]) -> Position:
+    integration, theta, _ = problem.integration()
+    return integration.advance(at_rest(theta), position, budget)
+
+
+@eqx.filter_jit
+def _glance(problem: FlowProblem, position: Position) -> dict[str, Array]:
+    """What a progress bar shows."""
+    integration, _, _ = problem.integration()
+    shown = {"loss": integration.measured(position.y)[0]} | integration.counts(position)
+    radius = getattr(position.solver_state, "radius", None)
+    return shown if radius is None else shown | {"sharpness": radius}
+
+
+@eqx.filter_jit
+def _trajectory(problem: FlowProblem, position: Position, probes: Any) -> Trajectory:
+    integration, theta, unravel = problem.integration()
+    return _told(problem.loss, integration, theta, unravel, position, probes)
+
+
+def _told(loss, integration, theta, unravel, position, probes) -> Trajectory:
+    return flow_trajectory(
+        loss,
+        unravel,
+        integration.ts,
+        position.states,
+        position.filled,
+        ended(position.code),
+        position.t,
+        position.y,
+        theta,
+        probes,
+        integration.counts(position),
     )
-    reached, last = sol.ts[1][-1], sol.ys[1][-1]
-    budget = sol.result == diffrax.RESULTS.max_steps_reached
-    code = jnp.where(budget, STEP_BUDGET, STEP_UNDERFLOW)
-    code = jnp.where((sol.result == diffrax.RESULTS.successful) | (reached >= t1), COMPLETED, code)
-    counts = evaluation_counts(solver, sol)
-    return _finish(loss, unravel, ts, sol.ys[0], code, reached, last, theta, probes, counts)
+
+
+def _identity(problem: FlowProblem, description: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    return identity_of(
+        loss=problem.loss,
+        params=problem.params,
+        saveat=problem.ts,
+        method=[list(map(str, description)), problem.solver, problem.first_step],
+        stop=problem.thresholds,
+        jax=[jax.__version__, jax.default_backend()],
+    )
+
+
+def _fixed_step_flow(loss, params, ts, probes, rule, dt, max_steps, error_estimate) -> Trajectory:
+    method = (("solver", rule), ("why", "asked for"), ("dt", float(dt)))
+    flow = _fixed(loss, params, ts, probes, rule, jnp.asarray(dt, float), max_steps)
+    flow = dataclasses.replace(flow, method=method)
+    if not error_estimate:
+        return flow
+    half = _fixed(loss, params, ts, {}, rule, jnp.asarray(dt / 2, float), 2 * max_steps)
+    return _with_errors(flow, half, 1 - 0.5 ** FIXED_STEP_RULES[rule].order)
 
 
 @eqx.filter_jit
 def _fixed(loss, params, ts, probes, rule, dt, max_steps) -> Trajectory:
     theta, unravel = ravel_pytree(params)
-    field = _flow_field(loss, unravel)
+    field = flow_field(loss, unravel)
     ts = ts.astype(theta.dtype)
-    y0 = jnp.concatenate([theta, jnp.zeros(2, theta.dtype)])
-    path = fixed_step_states(rule, field, y0, ts, dt.astype(theta.dtype), max_steps)
+    path = fixed_step_states(rule, field, at_rest(theta), ts, dt.astype(theta.dtype), max_steps)
     code = jnp.where(path.exhausted, STEP_BUDGET, COMPLETED)
     code = jnp.where(path.finite, code, NAN)
     counts = {
         "steps": path.steps,
         "gradient_evaluations": path.steps * FIXED_STEP_RULES[rule].evaluations,
     }
-    return _finish(
-        loss, unravel, ts, path.states, code, path.reached, path.last, theta, probes, counts
-    )
-
-
-def _finish(loss, unravel, ts, states, code, reached, last, theta0, probes, counts) -> Trajectory:
-    """Losses, gradients and probes at the saved states, and what to call the ending.
-
-    `code` is what the integrator says of its end, at time `reached` in the state `last`.
-    """
-    finite = jnp.isfinite(states).all(axis=1)
-    states = jnp.where(finite[:, None], states, jnp.nan)
-    record = at_saved_times(loss, unravel, ts, states[:, :-2], probes)
-    ends = at_saved_times(
+    everywhere = jnp.ones(ts.shape, bool)
+    return flow_trajectory(
         loss,
         unravel,
-        jnp.stack([jnp.zeros_like(reached), reached]),
-        jnp.stack([theta0, last[:-2]]),
-        {},
+        ts,
+        path.states,
+        everywhere,
+        code,
+        path.reached,
+        path.last,
+        theta,
+        probes,
+        counts,
     )
-    defined = jnp.isfinite(ends.losses) & jnp.isfinite(ends.grad_norms)
-    # A loss that is bounded below dissipates no more than it has: only a blow-up passes this.
-    large = 1e6 * (jnp.abs(ends.losses[0]) + 1)
-    grown = jnp.max(jnp.abs(last[:-2])) > 1e6 * (jnp.max(jnp.abs(theta0)) + 1)
-    grown = grown | (last[-1] > large)
-    stopped = (code == STEP_UNDERFLOW) | (code == NAN)
-    code = jnp.where(stopped & ~defined[1], NAN, code)
-    code = jnp.where(stopped & grown, DIVERGED, code)
-    code = jnp.where(defined[0], code, NAN)
-    reached = jnp.where(defined[0], reached, 0)
 
-    # The integrator may have reached the end where the loss itself says that it should not have.
-    without_loss = finite & jnp.isnan(record.losses)
-    too_large = finite & ((record.losses > large) | jnp.isinf(record.losses))
-    bad = (without_loss | too_large) & defined[0]
-    first = jnp.argmax(bad)
-    code = jnp.where(bad.any(), jnp.where(without_loss[first], NAN, DIVERGED), code)
-    reached = jnp.where(bad.any(), ts[first], reached)
-    shown = jnp.where(bad.any(), jnp.arange(ts.shape[0]) < first, True) & finite & defined[0]
-    states = jnp.where(shown[:, None], states, jnp.nan)
-    return Trajectory(
-        ts=ts,
-        params=jax.vmap(unravel)(states[:, :-2]),
-        losses=blank(record.losses, shown),
-        grad_norms=blank(record.grad_norms, shown),
-        path_lengths=states[:, -2],
-        dissipation=states[:, -1],
-        probes=blank(record.probes, shown),
-        status_code=code,
-        status_time=jnp.where(code == COMPLETED, ts[-1], reached),
-        counts=counts,
-        method=(),
+
+def _with_errors(flow: Trajectory, finer: Trajectory, share: float = 1.0) -> Trajectory:
+    """The flow with its distance to a finer one, which is the given share of its error."""
+    squares = jax.tree.map(
+        lambda a, b: jnp.sum(jnp.square(a - b).reshape(*flow.ts.shape, -1), axis=-1),
+        flow.params,
+        finer.params,
     )
+    distance = jnp.sqrt(sum(jax.tree.leaves(squares), jnp.zeros_like(flow.ts)))
+    counts = dict(flow.counts)
+    for name in ("gradient_evaluations", "hessian_vector_products"):
+        if name in finer.counts:
+            counts[f"error_estimate_{name}"] = finer.counts[name]
+    return dataclasses.replace(flow, global_errors=distance / share, counts=counts)

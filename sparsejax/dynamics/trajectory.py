@@ -7,14 +7,21 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-COMPLETED, DIVERGED, NAN, STEP_BUDGET, STEP_UNDERFLOW = range(5)
+from sparsejax.dynamics.stop import CONDITIONS
+
+COMPLETED, DIVERGED, NAN, STEP_BUDGET, STEP_UNDERFLOW, REACHED = range(6)
 STATUSES = (
     "completed",
     "diverged",
     "nan",
     "step_budget_exhausted",
     "step_size_underflow",
+    # From `REACHED` on in the order of `stop.CONDITIONS`.
+    *(f"reached_{condition}" for condition in CONDITIONS),
+    "wall_clock_exhausted",
 )
+WALL_CLOCK = STATUSES.index("wall_clock_exhausted")
+ENERGY_FACTOR, ENERGY_CEILING = 1000.0, 0.01
 
 
 class Trajectory(eqx.Module):
@@ -24,7 +31,9 @@ class Trajectory(eqx.Module):
     pytree with a leading axis S. `losses`, `grad_norms` (S,). `path_lengths` (S,): the integral of
     `||d theta||`. `dissipation` (S,): the integral of `||grad L||^2` (a sum over steps of
     `eta ||grad L||^2` for discrete methods). `probes`: name to array with leading axis S.
-    Entries behind `status_time` are NaN. A pytree; under `vmap` every array gains an axis.
+    Entries behind `status_time` are NaN. `end`: the parameters at `status_time`, where an
+    integrator with error control stopped. `global_errors` (S,): on request, the estimated Euclidean
+    distance of `params` to the exact flow. A pytree; under `vmap` every array gains an axis.
     """
 
     ts: Float[Array, "*lanes s"]
@@ -38,6 +47,8 @@ class Trajectory(eqx.Module):
     status_time: Float[Array, "*lanes"]
     counts: dict[str, Array]
     method: tuple[tuple[str, Any], ...] = eqx.field(static=True)
+    end: PyTree[Array] | None = None
+    global_errors: Float[Array, "*lanes s"] | None = None
 
     @property
     def status(self) -> str | np.ndarray:
@@ -47,9 +58,32 @@ class Trajectory(eqx.Module):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """The method, why it was chosen, and how often gradients were evaluated."""
+        """The method, why it was chosen, and how often gradients were evaluated.
+
+        Of a flow also `energy_error`: the largest defect of the energy identity, as a fraction of
+        the loss at the start and what was dissipated.
+        """
         counts = {name: _plain(value) for name, value in self.counts.items()}
         return dict(self.method) | counts
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know before trusting it; empty for an ensemble or run without flaw.
+
+        The energy identity of a flow is to hold to `ENERGY_FACTOR` times the relative tolerance,
+        and to `ENERGY_CEILING` in any case.
+        """
+        method = dict(self.method)
+        found = list(method.get("notes", ()))
+        if "energy_error" in self.counts:
+            limit = min(ENERGY_CEILING, ENERGY_FACTOR * method.get("rtol", 1.0))
+            worst = float(np.max(np.asarray(self.counts["energy_error"])))
+            if worst > limit:
+                found.append(
+                    f"the energy identity is off by {worst:.2g} of the loss, above {limit:.2g}: "
+                    "the flow is less accurate than asked for"
+                )
+        return tuple(found)
 
     @property
     def integrated(self) -> bool:

@@ -11,4 +11,5 @@ from .work import (
     CountingController as CountingController,
     counting as counting,
     evaluation_counts as evaluation_counts,
+    work_counts as work_counts,
 )

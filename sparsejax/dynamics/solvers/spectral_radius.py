@@ -61,17 +61,19 @@ def power_iteration(
     previous: Float[Array, ""],
     tolerance: float,
     max_iterations: int,
+    coupled: Callable[[PyTree], PyTree] = lambda tree: tree,
 ) -> RadiusEstimate:
     """Largest `|J v|` over a power iteration at `y`, from a unit tree and a previous estimate.
 
     Stops when two successive estimates agree to `tolerance` (relative), the previous one
-    included, so that a warm start costs a single product.
+    included, so that a warm start costs a single product. `coupled`: zeroes the parts of the state
+    that nothing depends on, which have no eigenvalue but zero and would only turn the direction.
     """
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         count, v, radius, _, _ = carry
         f, jv = jax.jvp(vector_field, (y,), (v,))
-        jv = lax.stop_gradient(jv)  # it only chooses a stage count; f is differentiated
+        jv = coupled(lax.stop_gradient(jv))  # it only chooses a stage count; f is differentiated
         new = norm(jv)
         finite = jnp.isfinite(new)
         settled = ~finite | (jnp.abs(new - radius) <= tolerance * new)
@@ -84,6 +86,12 @@ def power_iteration(
         return (count == 0) | (~settled & (count < max_iterations))
 
     zero = jax.tree.map(jnp.zeros_like, y)
-    start = (jnp.zeros((), jnp.int32), direction, previous, zero, jnp.zeros((), bool))
+    start = (
+        jnp.zeros((), jnp.int32),
+        normalise(coupled(direction)),
+        previous,
+        zero,
+        jnp.zeros((), bool),
+    )
     count, v, radius, f, _ = lax.while_loop(unsettled, body, start)
     return RadiusEstimate(radius, v, f, count)

@@ -45,6 +45,10 @@ class StabilisedState(eqx.Module):
     jvps: Int[Array, ""]
 
 
+def _all_of_it(state: PyTree) -> PyTree:
+    return state
+
+
 class _Attempt(NamedTuple):
     trips: Int[Array, ""]
     radius: Float[Array, ""]
@@ -85,6 +89,8 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         max_stages: most stages in one step.
         safety: factor on the estimated spectral radius.
         spectral_radius: `(t, y, args) -> scalar`, an upper bound that replaces the estimate.
+        coupled: zeroes the parts of the state that the vector field does not depend on, such as
+            integrals along the way: the estimate leaves them out.
         report_work: hand the step's work to the controller, which must be a `CountingController`;
             set by `counting`.
     """
@@ -92,6 +98,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
     max_stages: int = eqx.field(static=True, default=200)
     safety: float = eqx.field(static=True, default=1.1)
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
+    coupled: Callable[[PyTree], PyTree] = eqx.field(static=True, default=_all_of_it)
     report_work: bool = eqx.field(static=True, default=False)
 
     term_structure: ClassVar = diffrax.ODETerm
@@ -291,6 +298,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             previous,
             TOLERANCE,
             iterations,
+            self.coupled,
         )
 
     def _stages(

@@ -111,17 +111,32 @@ def evaluation_counts(
     Raises:
         ValueError: the solver state was not saved.
     """
-    steps, rejected = solution.stats["num_steps"], solution.stats["num_rejected_steps"]
+    if isinstance(solver, AbstractStabilisedRungeKutta) and solution.solver_state is None:
+        raise ValueError("save the solution with diffrax.SaveAt(..., solver_state=True)")
+    return work_counts(
+        solver,
+        solution.stats["num_steps"],
+        solution.stats["num_rejected_steps"],
+        solution.solver_state,
+        solution.controller_state,
+    )
+
+
+def work_counts(
+    solver: diffrax.AbstractSolver,
+    steps: Int[Array, ""],
+    rejected: Int[Array, ""],
+    solver_state: PyTree,
+    controller_state: PyTree,
+) -> dict[str, Array]:
+    """The counts of `evaluation_counts`, from what an integration has carried so far."""
     counts = {"steps": steps, "rejected_steps": rejected}
     if isinstance(solver, AbstractStabilisedRungeKutta):
-        state, tally = solution.solver_state, solution.controller_state
-        if state is None:
-            raise ValueError("save the solution with diffrax.SaveAt(..., solver_state=True)")
-        counts["gradient_evaluations"] = state.evaluations
-        counts["hessian_vector_products"] = state.jvps
-        if isinstance(tally, WorkTally):
-            counts["gradient_evaluations"] += tally.evaluations
-            counts["hessian_vector_products"] += tally.jvps
+        counts["gradient_evaluations"] = solver_state.evaluations
+        counts["hessian_vector_products"] = solver_state.jvps
+        if isinstance(controller_state, WorkTally):
+            counts["gradient_evaluations"] += controller_state.evaluations
+            counts["hessian_vector_products"] += controller_state.jvps
     elif isinstance(solver, diffrax.AbstractERK):
         tableau = solver.tableau
         if isinstance(tableau, diffrax.ButcherTableau):
