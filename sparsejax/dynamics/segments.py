@@ -12,9 +12,9 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from sparsejax.dynamics.crossing import Crossing
 from sparsejax.dynamics.solvers import counting, work_counts
 from sparsejax.dynamics.stop import first_met, margins
 from sparsejax.dynamics.trajectory import (
@@ -199,7 +199,7 @@ class Integration(NamedTuple):
 
         # To the tolerance of the flow, but not below the roundoff of time.
         resolved = jnp.maximum(self.rtol, 8 * jnp.finfo(y0.dtype).eps)
-        finder = optx.Bisection(rtol=resolved, atol=resolved * self.ts[-1] * 1e-3)
+        finder = Crossing(rtol=resolved, atol=1e-3 * resolved * self.ts[-1])
         return diffrax.Event(least_margin, finder, direction=False)
 
     def _position(self, y0, position, solution, fresh) -> Position:

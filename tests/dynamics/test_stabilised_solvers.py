@@ -44,7 +44,7 @@ def reaction(t, y, args):
 
 @functools.cache
 def fixed_steps(method):
-    solver = method(spectral_radius=lambda t, y, args: args.radius, safety=1.0)
+    solver = method(spectral_radius=lambda t, y, args: args.radius, safety=1.0, max_stages=120)
 
     @jax.jit
     def solve(y0, args, t1, h):
