@@ -1,0 +1,98 @@
+"""Gradients and seconds to relative error 1e-4: stabilised methods, ordinary ones, and descent.
+
+`python -m benchmarks.gradient_flow` measures all three problems (an hour on two busy cores: the
+ordinary explicit methods take nearly all of it); `--problems 0 --solvers rkc2 bosh3` a part of
+them. What is measured replaces its entries in `results/gradient_flow.json` and leaves the others.
+
+An implicit method of diffrax (Kvaerno3, Kvaerno5) factorises a Jacobian of all parameters: one step
+costs as many Hessian-vector products as there are parameters, 2,817 on the smaller problem. That is
+given as its lower bound, for one step.
+"""
+
+import argparse
+import json
+import math
+
+import jax
+from jax.flatten_util import ravel_pytree
+
+from benchmarks import flow_problems
+from benchmarks.flow_work import SOLVERS, distance, integrator
+from benchmarks.timing import RESULTS, write
+from sparsejax.dynamics import sharpness
+
+ERROR = 1e-4
+PROBLEMS = [
+    lambda: flow_problems.tanh_lift(256, 4, 50.0),
+    lambda: flow_problems.tanh_lift(512, 6, 60.0),
+    lambda: flow_problems.tanh_lift(256, 4, 1000.0),
+]
+STABILISED = ("rkc2", "rock2", "rock4")
+# Two a decade.
+TOLERANCES = [10 ** (-k / 2) for k in range(4, 17)]
+
+
+def cheapest(run, reference) -> dict:
+    """The loosest tolerance of the ladder that reaches the error, and what it costs."""
+    for tolerance in TOLERANCES:
+        work = run(tolerance)
+        error = distance(work.end, reference)
+        if error <= ERROR:
+            again = [run(tolerance).seconds for _ in range(2 if work.seconds < 5 else 0)]
+            seconds = min([work.seconds, *again])
+            return work.counts | {"tolerance": tolerance, "error": error, "seconds": seconds}
+    raise RuntimeError(f"no tolerance reaches {ERROR}")
+
+
+def measured(problem, solvers, before: dict) -> dict:
+    """One row of the table, on top of what was measured before."""
+    reference = integrator(SOLVERS["rock4"], problem)(1e-7).end
+    largest = max(
+        float(sharpness(problem.loss, params))
+        for params in (problem.params, _unravelled(problem, reference))
+    )
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
+    rows = dict(before.get("solvers", {}))
+    for name in solvers:
+        rows[name] = cheapest(integrator(SOLVERS[name], problem), reference)
+        print(problem.name, problem.t1, name, rows[name], flush=True)
+    ordinary = {name: row for name, row in rows.items() if name not in STABILISED}
+    row = {
+        "problem": problem.name,
+        "t1": problem.t1,
+        "parameters": parameters,
+        "sharpness": largest,
+        "solvers": rows,
+        "descent_steps": math.ceil(problem.t1 * largest / 1.9),
+        "implicit_products_at_least": parameters,
+    }
+    if ordinary and "rkc2" in rows:
+        fewest = min(r["gradient_evaluations"] for r in ordinary.values())
+        fastest = min(r["seconds"] for r in ordinary.values())
+        row["fewer_gradients"] = fewest / rows["rkc2"]["gradient_evaluations"]
+        row["faster"] = fastest / rows["rkc2"]["seconds"]
+    return row
+
+
+def _unravelled(problem, vector):
+    return ravel_pytree(problem.params)[1](vector)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--solvers", nargs="*", choices=list(SOLVERS), default=None)
+    options = parser.parse_args()
+    path = RESULTS / "gradient_flow.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+    for index in options.problems:
+        # The long flow is for the stabilised methods and for descent alone.
+        solvers = options.solvers or (list(SOLVERS) if index < 2 else list(STABILISED))
+        rows[str(index)] = measured(PROBLEMS[index](), solvers, rows.get(str(index), {}))
+        write("gradient_flow", {"relative_error": ERROR, "rows": rows})
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    main()
