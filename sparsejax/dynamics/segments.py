@@ -199,7 +199,8 @@ class Integration(NamedTuple):
 
         # To the tolerance of the flow, but not below the roundoff of time.
         resolved = jnp.maximum(self.rtol, 8 * jnp.finfo(y0.dtype).eps)
-        finder = Crossing(rtol=resolved, atol=1e-3 * resolved * self.ts[-1])
+        least = 1e-3 * resolved * self.ts[-1]
+        finder = Crossing(rtol=resolved, atol=least)  # type: ignore[call-arg]
         return diffrax.Event(least_margin, finder, direction=False)
 
     def _position(self, y0, position, solution, fresh) -> Position:
