@@ -110,7 +110,7 @@ def gradient_flow(
         raise ValueError(f"dt must be positive and finite, got {dt}")
     wall_clock = None if stop is None else stop.wall_clock
     on_host = progress or checkpoint is not None or wall_clock is not None
-    if on_host and any(concrete(leaf) is None for leaf in jax.tree.leaves(params)):
+    if on_host and any(concrete(leaf) is None for leaf in jax.tree.leaves((params, loss))):
         raise ValueError("checkpoint, progress and wall_clock do not work under jit or vmap")
     if isinstance(solver, str) and solver in FIXED_STEP_RULES:
         if dt is None:
@@ -292,7 +292,7 @@ def _identity(problem: FlowProblem, description: tuple[tuple[str, Any], ...]) ->
         loss=problem.loss,
         params=problem.params,
         saveat=problem.ts,
-        method=[list(map(str, description)), problem.solver, problem.first_step],
+        method=[list(map(str, description)), repr(problem.solver), problem.first_step],
         stop=problem.thresholds,
         jax=[jax.__version__, jax.default_backend()],
     )
