@@ -59,12 +59,14 @@ def fixed_step_states(
     ts: Float[Array, " s"],
     dt: Float[Array, ""],
     max_steps: int,
+    *,
+    halved: bool = False,
 ) -> FixedStepPath:
     """States at the saved times from time 0, by steps of one rule.
 
     Between two saved times the step is the largest one not above `dt` that divides the gap, so
     that every saved state is the end of a step. A gap that would take more than `max_steps` in all
-    is not begun, and a state that is not finite ends the work.
+    is not begun, and a state that is not finite ends the work. `halved`: every step in two.
     """
     step = FIXED_STEP_RULES[rule].step
     # A gap that is a whole number of steps up to rounding is not given one step more.
@@ -75,6 +77,7 @@ def fixed_step_states(
         gap = t_next - t
         wanted = jnp.ceil((gap - rounding * t_next) / dt)
         wanted = jnp.maximum(wanted, (gap > 0).astype(wanted.dtype))
+        wanted = 2 * wanted if halved else wanted
         left = max_steps - taken
         exhausted = exhausted | (wanted > left.astype(wanted.dtype))
         count = jnp.where(exhausted, 0, wanted).astype(jnp.int32)

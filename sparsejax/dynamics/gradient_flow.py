@@ -74,7 +74,7 @@ def gradient_flow(
     `Trajectory.warnings` says where the energy identity `L_0 - L_t = int ||grad L||^2` does not
     hold as it should and where a tolerance lies below the resolution of the parameters' dtype.
 
-    `error_estimate`: integrate once more at a hundredth of the tolerances (or half of `dt`), and
+    `error_estimate`: integrate once more at a hundredth of the tolerances (or with every step halved), and
     give the distance as `Trajectory.global_errors`.
 
     `checkpoint`: a folder for checkpoints, one every `checkpoint_every` steps. The same call after
@@ -110,7 +110,8 @@ def gradient_flow(
         raise ValueError(f"dt must be positive and finite, got {dt}")
     wall_clock = None if stop is None else stop.wall_clock
     on_host = progress or checkpoint is not None or wall_clock is not None
-    if on_host and any(concrete(leaf) is None for leaf in jax.tree.leaves((params, loss))):
+    arrays = jax.tree.leaves(eqx.filter((params, loss), eqx.is_array))
+    if on_host and any(concrete(leaf) is None for leaf in arrays):
         raise ValueError("checkpoint, progress and wall_clock do not work under jit or vmap")
     if isinstance(solver, str) and solver in FIXED_STEP_RULES:
         if dt is None:
@@ -304,16 +305,17 @@ def _fixed_step_flow(loss, params, ts, probes, rule, dt, max_steps, error_estima
     flow = dataclasses.replace(flow, method=method)
     if not error_estimate:
         return flow
-    half = _fixed(loss, params, ts, {}, rule, jnp.asarray(dt / 2, float), 2 * max_steps)
+    half = _fixed(loss, params, ts, {}, rule, jnp.asarray(dt, float), 2 * max_steps, halved=True)
     return _with_errors(flow, half, 1 - 0.5 ** FIXED_STEP_RULES[rule].order)
 
 
 @eqx.filter_jit
-def _fixed(loss, params, ts, probes, rule, dt, max_steps) -> Trajectory:
+def _fixed(loss, params, ts, probes, rule, dt, max_steps, halved=False) -> Trajectory:
     theta, unravel = ravel_pytree(params)
     field = flow_field(loss, unravel)
     ts = ts.astype(theta.dtype)
-    path = fixed_step_states(rule, field, at_rest(theta), ts, dt.astype(theta.dtype), max_steps)
+    dt = dt.astype(theta.dtype)
+    path = fixed_step_states(rule, field, at_rest(theta), ts, dt, max_steps, halved=halved)
     code = jnp.where(path.exhausted, STEP_BUDGET, COMPLETED)
     code = jnp.where(path.finite, code, NAN)
     counts = {

@@ -95,7 +95,7 @@ def linear_change():
     def end(s):
         return linear_solution(*(x + s * d for x, d in (a, y, w)), TS[-1:])[0]
 
-    return (w, a, y), (end(1e-5) - end(-1e-5)) / 2e-5
+    return jax.tree.map(jnp.asarray, (w, a, y)), (end(1e-5) - end(-1e-5)) / 2e-5
 
 
 def test_forward_derivative_in_parameters_and_data_is_that_of_the_exact_flow():
