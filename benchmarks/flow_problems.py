@@ -28,9 +28,7 @@ def tanh_lift(size: int, in_degree: int, t1: float, seed: int = 0) -> FlowProble
     module = sj.graphs.mlp(inputs=8, hidden=2, outputs=1, activation="tanh", input_as="coordinates")
     sampled = {"x->h1": in_degree, "h1->h2": in_degree}
     lift = sj.random_sparse_lift(keys[1], module, sizes=size, in_degree=sampled, law="regular")
-    params = lift.init(
-        keys[2], gain=dict.fromkeys(sampled, 1.5), bias_scale=0.5, zero_outputs=True
-    )
+    params = lift.init(keys[2], gain=dict.fromkeys(sampled, 1.5), bias_scale=0.5, zero_outputs=True)
     loss = sj.squared_loss(lift.apply, x, targets)
     return FlowProblem(f"tanh lift, 2 x {size}, in-degree {in_degree}", loss, params, t1)
 

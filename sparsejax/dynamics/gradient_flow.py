@@ -31,7 +31,7 @@ from sparsejax.dynamics.solvers import AbstractStabilisedRungeKutta
 from sparsejax.dynamics.stop import Stop
 from sparsejax.dynamics.trajectory import COMPLETED, NAN, STEP_BUDGET, Trajectory
 
-# Tolerances (or the fixed step) of the second run that estimates the global error.
+# Tolerances of the second run that estimates the global error.
 REFINEMENT = 0.01
 
 
@@ -74,8 +74,8 @@ def gradient_flow(
     `Trajectory.warnings` says where the energy identity `L_0 - L_t = int ||grad L||^2` does not
     hold as it should and where a tolerance lies below the resolution of the parameters' dtype.
 
-    `error_estimate`: integrate once more at a hundredth of the tolerances (or with every step halved), and
-    give the distance as `Trajectory.global_errors`.
+    `error_estimate`: integrate once more at a hundredth of the tolerances (or with every step
+    halved), and give the distance as `Trajectory.global_errors`.
 
     `checkpoint`: a folder for checkpoints, one every `checkpoint_every` steps. The same call after
     a kill goes on at the last one that is whole, and gives the same trajectory to the last bit on
