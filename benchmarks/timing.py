@@ -50,7 +50,9 @@ def interleaved(
 def ratios(times: dict[str, dict[str, float]], name: str) -> dict[str, dict[str, float]]:
     """`name` over every other candidate, by each statistic."""
     return {
-        other: {statistic: round(times[name][statistic] / value, 4) for statistic, value in t.items()}
+        other: {
+            statistic: round(times[name][statistic] / value, 4) for statistic, value in t.items()
+        }
         for other, t in times.items()
         if other != name
     }
@@ -78,7 +80,11 @@ def _in_process(module: str, quick: bool, threads: int) -> dict:
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     command = [sys.executable, "-m", module, "--measure", "--threads", str(threads)]
     done = subprocess.run(
-        command + ["--quick"] * quick, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        command + ["--quick"] * quick,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,14 +1,15 @@
 """How parameters move: gradient flow, gradient descent and what lies between."""
 
+from sparsejax.dynamics.checkpoint import (
+    Checkpoints as Checkpoints,
+    identity_of as identity_of,
+)
 from sparsejax.dynamics.curvature import (
     effective_times as effective_times,
     gradient_curvatures as gradient_curvatures,
     hessian_ranges as hessian_ranges,
     modified_rate as modified_rate,
     sharpness_along as sharpness_along,
-from sparsejax.dynamics.checkpoint import (
-    Checkpoints as Checkpoints,
-    identity_of as identity_of,
 )
 from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
 from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow

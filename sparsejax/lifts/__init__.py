@@ -12,6 +12,7 @@ from sparsejax.lifts.cones import (
     in_degree_counts as in_degree_counts,
     in_tree_of as in_tree_of,
     tree_like as tree_like,
+)
 from sparsejax.lifts.conservation import (
     ConservedQuantities as ConservedQuantities,
     conserved_quantities as conserved_quantities,
