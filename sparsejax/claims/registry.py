@@ -117,6 +117,8 @@ CLAIMS = Registry(
             "the tangent constant, which is at most that step, falls as copies become many.",
             "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); expected counts derived here",
             "sparsejax.claims.witness",
+        ),
+        Entry(
             "discrete-time",
             "The tangent bound survives discretisation: it holds along gradient descent of every "
             "step size below 2 / curvature along its steps, and ends to apply beyond.",
