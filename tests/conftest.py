@@ -1,5 +1,17 @@
 """Numbers under test are float64, and silent dtype or rank promotion is an error."""
 
+import os
+
+# Tests ask for numbers, not for speed, and most of their time goes into compilation. Before JAX
+# starts its backend; what depends on the optimiser runs in a process without this.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+    ]
+)
+
 # The package is not imported here: pytest loads this file before the jaxtyping hook is installed,
 # and whatever is imported before the hook goes unchecked.
 import hypothesis

@@ -74,11 +74,15 @@ def test_the_readme_s_models_of_other_libraries_run():
 
 def test_lift_is_a_pytree_and_vmaps():
     module = sj.graphs.mlp(inputs=3, hidden=2, outputs=1)
-    keys = jax.random.split(jax.random.key(0), 3)
-    lifts = jax.vmap(lambda key: sj.random_sparse_lift(key, module, sizes=8, in_degree=2))(keys)
-    params = jax.vmap(lambda lift, key: lift.init(key))(lifts, keys)
     x = jax.numpy.ones((5, 3))
-    assert jax.vmap(lambda lift, p: lift.apply(p, x))(lifts, params).shape == (3, 5, 1)
+
+    @jax.jit
+    def outputs(keys):
+        lifts = jax.vmap(lambda key: sj.random_sparse_lift(key, module, sizes=8, in_degree=2))(keys)
+        params = jax.vmap(lambda lift, key: lift.init(key))(lifts, keys)
+        return jax.vmap(lambda lift, p: lift.apply(p, x))(lifts, params)
+
+    assert outputs(jax.random.split(jax.random.key(0), 3)).shape == (3, 5, 1)
 
 
 def test_importing_leaves_the_configuration_alone():

@@ -85,10 +85,12 @@ def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
     if config.bias_scale < 0:
         raise ValueError(f"bias_scale: must not be negative, got {config.bias_scale}")
     data = targets.data_by_name(config.data, config.samples, config.seed)
-    lifts.random_sparse_lift(  # its own checks run before anything is drawn
+    module = _module(config, data)
+    eqx.filter_eval_shape(  # its own checks run; nothing is drawn
+        lifts.random_sparse_lift,
         jax.random.key(0),
-        _module(config, data),
-        dict.fromkeys(_module(config, data).duplicated, sizes[0]),
+        module,
+        dict.fromkeys(module.duplicated, sizes[0]),
         _in_degrees(config, data.dims),
         law=config.law,
     )

@@ -49,11 +49,11 @@ def mixing_transformer(
 
     Example:
         >>> import jax, sparsejax as sj
-        >>> module = mixing_transformer(tokens=5, features=4, blocks=2, outputs=1)
+        >>> module = mixing_transformer(tokens=3, features=2, blocks=1, outputs=1)
         >>> [edge.name for edge in module.in_edges("stream1")]
         ['perceptron1->stream1', 'attended1->stream1']
-        >>> lift = sj.random_sparse_lift(jax.random.key(0), module, sizes=8, in_degree=3)
-        >>> lift.apply(lift.init(jax.random.key(1)), jax.numpy.ones((2, 5, 4))).shape
+        >>> lift = sj.dense_lift(module, sizes=2)
+        >>> lift.apply(lift.init(jax.random.key(1)), jax.numpy.ones((2, 3, 2))).shape
         (2, 1)
     """
     sizes = {

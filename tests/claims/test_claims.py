@@ -32,7 +32,7 @@ SMALL = {
         "in_degree": 3,
         "lifts": 3,
         "steepest": 0.2,
-        "halvings": 3,
+        "halvings": 2,
     },
 }
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}

@@ -21,6 +21,8 @@ SMALL = {
         "eps_fraction": 0.8,
     },
 }
+# Minutes of training and counting.
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n == "witness" else n for n in SMALL]
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
 
@@ -34,7 +36,7 @@ def run(name, control=False):
     return claim, config, measurements, claim.judge(config, measurements)
 
 
-@pytest.fixture(scope="module", params=list(SMALL))
+@pytest.fixture(scope="module", params=NAMES)
 def outcome(request):
     return run(request.param)
 
@@ -56,7 +58,7 @@ def test_holds_with_a_budget_and_a_picture(outcome):
     assert rows and all(row.keys() == rows[0].keys() for row in rows)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize("name", NAMES)
 def test_control_does_not_hold(name):
     claim, config, measurements, verdict = run(name, control=True)
     expected = {"fibration": "not_applicable"}.get(name, "violated")

@@ -182,7 +182,7 @@ ENSEMBLE_TS = np.linspace(0, 1.0, 6)
 def draw(number):
     key = jax.random.fold_in(jax.random.key(0), number)
     lift = sj.random_sparse_lift(key, RELU, sizes=6, in_degree=3)
-    return lift, lift.init(key)
+    return lift, lift.init(key, bias_scale=0.5)
 
 
 def lane(tree, number):

@@ -139,7 +139,7 @@ def test_derivatives_equal_those_of_the_dense_product(derivative):
         close(sparse, jax.jit(partial(derivative, dense_product))(weights, y, wiring))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     edges=hypothesis.extra.numpy.arrays(
         bool, hypothesis.extra.numpy.array_shapes(min_dims=2, max_dims=2, max_side=6)

@@ -46,12 +46,14 @@ def rock4_table(max_stages: int) -> StageTable:
 class ROCK4(AbstractStabilisedRungeKutta):
     """Orthogonal-Runge-Kutta-Chebyshev method of fourth order: stable to about `0.35 s^2`.
 
-    The choice for tight tolerances. A step takes 5 to 50 stages by default, and 120 at most; the
+    The choice for tight tolerances. A step takes 5 to 24 stages by default, and 120 at most; the
     error estimate is the difference to an embedded method of third order.
 
     Between the recurrence and the end of a step, what is left of the stiffest component is
     multiplied by about `(s / 2)^8 / 200`: roundoff (`5e-6` at 50 stages in float64, `1e-3` at 10 in
-    float32), and what a nonlinear field puts there. A step so long that this matters is rejected.
+    float32), and what a nonlinear field puts there, of which the error estimate sees little: on a
+    stiff reaction-diffusion equation at tolerance `1e-7` the error was 9 tolerances with at most 24
+    stages, 380 with 32 and 410 with 50. Hence the default of `max_stages`.
 
     Args: see `AbstractStabilisedRungeKutta`.
 
@@ -69,7 +71,7 @@ class ROCK4(AbstractStabilisedRungeKutta):
     True
     """
 
-    max_stages: int = eqx.field(static=True, default=50)
+    max_stages: int = eqx.field(static=True, default=24)
     order_of_method: ClassVar[int] = 4
     order_of_estimate: ClassVar[int] = 4
 

@@ -47,10 +47,10 @@ def orthogonal_recurrence(roots: Roots, degree: int) -> Recurrence:
 
 def factor(roots: Roots, x: np.ndarray) -> np.ndarray:
     """W at x, with leading coefficient 1."""
-    value = np.ones_like(x)
+    value = np.ones(np.shape(x))
     for real, imaginary in roots:
         value = value * ((x - real) ** 2 + imaginary**2)
-    return value
+    return np.asarray(value)
 
 
 def orthogonal(recurrence: Recurrence, x: np.ndarray, derivatives: int = 0) -> np.ndarray:
