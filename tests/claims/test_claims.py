@@ -23,7 +23,8 @@ SMALL = {
         "sizes": (8, 48),
         "samples": 40,
         "in_degree": 3,
-        "lifts": 17,
+        "lifts": 6,
+        "delta": 0.5,
         "t1": 60.0,
     },
     "flow-vs-gd": {
