@@ -195,7 +195,8 @@ class TangentApproximation:
             left.set_xlabel("flow time $t$")
             left.set_ylabel("loss / initial loss")
             left.set_title(f"size {largest}, first lift")
-            left.legend(loc="lower left")
+            # Opaque: the level runs behind it.
+            left.legend(loc="lower left", frameon=True, framealpha=1.0, edgecolor="none")
             _draw_constants(right, config, measurements)
             figure.suptitle(f"Tangent approximation: {verdict.status.replace('_', ' ')}")
         return figure
