@@ -21,8 +21,8 @@ class LiftSetting:
     data: str = "synthetic"
     """What is learned. synthetic: samples of tanh(2 x1 x2) tanh(2 x3 x4) in 8 dimensions; real
     data: diabetes (disease progression), digits (even or odd)."""
-    samples: int = 400
-    """Number of training samples."""
+    samples: int | None = None
+    """Number of training samples. None: 400, or all that there are where that is fewer."""
     hidden: int = 2
     """Number of hidden layers."""
     activation: str = "tanh"
@@ -80,7 +80,8 @@ def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
     if config.hidden < 1:
         raise ValueError(f"hidden: at least one hidden layer is needed, got {config.hidden}")
     for field in ("samples", "in_degree", "gain"):
-        if not getattr(config, field) > 0:
+        value = getattr(config, field)
+        if value is not None and not value > 0:
             raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
     if config.bias_scale < 0:
         raise ValueError(f"bias_scale: must not be negative, got {config.bias_scale}")

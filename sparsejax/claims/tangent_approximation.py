@@ -61,7 +61,9 @@ class TangentApproximation:
 
     def control(self, config: TangentApproximationConfig) -> TangentApproximationConfig:
         """Lifts too small for eps: fewer parameters than samples, so that no step reaches it."""
-        samples = max(config.samples, 400) if config.data == "synthetic" else config.samples
+        samples = config.samples
+        if samples is not None and config.data == "synthetic":
+            samples = max(samples, 400)
         return dataclasses.replace(
             config,
             sizes=(config.in_degree,),
@@ -95,6 +97,7 @@ class TangentApproximation:
             "kappas": np.asarray(kappas),
             "eps": np.asarray(eps),
             "parameters": np.asarray(lift.lift.parameter_count()),
+            "samples": np.asarray(len(lift.x)),
             "test_loss": np.asarray(lift.test_loss(flow.final)),
             "flow_status": np.asarray(flow.status),
             "gradient_evaluations": np.asarray(flow.stats["gradient_evaluations"]),
@@ -171,7 +174,7 @@ class TangentApproximation:
             ),
             "eps_over_initial": config.eps_fraction,
             "parameters": medians(lambda v: float(v["parameters"])),
-            "samples": config.samples,
+            "samples": int(next(iter(measurements.values()))["samples"]),
         }
 
     def draw(

@@ -9,6 +9,7 @@ from sparsejax.targets.dataset import Dataset
 
 REAL = ("diabetes", "digits")
 NAMES = ("synthetic", *REAL)
+USUAL_SAMPLES = 400
 
 
 def sampled(
@@ -75,11 +76,15 @@ def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float
 def data_by_name(name: str, samples: int | None, seed: int) -> Dataset:
     """`"synthetic"` (samples of `product_tree`) or a bundled data set.
 
+    `samples=None`: 400, or all training samples that there are where that is fewer.
+
     Raises:
         ValueError: an unknown name; as `sampled` and `real_data`.
     """
     if name == "synthetic":
-        return sampled(product_tree(), 400 if samples is None else samples, seed)
+        return sampled(product_tree(), USUAL_SAMPLES if samples is None else samples, seed)
+    if samples is None:
+        samples = min(USUAL_SAMPLES, len(real_data(name, None, seed).x_train))
     return real_data(name, samples, seed)
 
 

@@ -131,3 +131,12 @@ def test_sizes_must_be_positive(size):
         claim = CLAIMS[name]
         with pytest.raises(ValueError, match="sizes: a size must be positive"):
             claim.validate(claim.Config(sizes=(size,)))
+
+
+@pytest.mark.parametrize("data", ["synthetic", "diabetes", "digits"])
+@pytest.mark.parametrize("name", list(SMALL))
+def test_every_data_set_goes_with_the_defaults_of_every_claim_on_lifts(name, data):
+    claim = CLAIMS[name]
+    config = claim.Config(data=data)
+    claim.validate(config)
+    claim.validate(claim.control(config))

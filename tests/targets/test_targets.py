@@ -86,3 +86,10 @@ def test_bad_data_are_refused():
         data_by_name("synthetic", 0, 0)
     with pytest.raises(ValueError, match="training samples; 9999 were asked for"):
         real_data("digits", 9999, 0)
+
+
+def test_without_a_number_there_are_400_samples_or_all_of_them():
+    counts = [
+        len(data_by_name(name, None, 0).x_train) for name in ("synthetic", "diabetes", "digits")
+    ]
+    assert counts == [400, 332, 400]
