@@ -169,12 +169,16 @@ class PacConvergence:
             left.axhline(1 - config.delta, color=GREY, ls=":", label=r"$1 - \delta$")
             if summary["learning_number"] is not None:
                 left.axvline(
-                    summary["learning_number"], color=GREEN, ls="--", label="learning number"
+                    summary["learning_number"],
+                    ymax=0.65,
+                    color=GREEN,
+                    ls="--",
+                    label="learning number",
                 )
             left.set_xscale("log", base=2)
             left.set_xticks(sizes, [str(s) for s in sizes])
             left.minorticks_off()
-            left.set_ylim(-0.05, 1.3)
+            left.set_ylim(-0.05, 1.65)  # room for the legend
             left.set_yticks(np.linspace(0, 1, 6))
             left.set_xlabel("vertices per hidden layer")
             left.set_ylabel("fraction of lifts that reach the level")
