@@ -15,7 +15,7 @@ from sparsejax import graphs, lifts
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
-from sparsejax.claims.setting import LawName
+from sparsejax.claims.setting import LawName, check_sizes
 from sparsejax.claims.statistics import ladder_slope_interval
 from sparsejax.lifts import InTree
 
@@ -60,14 +60,7 @@ class Coverage:
         """Refuse a bad config before any compute."""
         if len(config.sizes) < 2 or len(set(config.sizes)) < len(config.sizes):
             raise ValueError(f"sizes: at least two different sizes make a slope: {config.sizes}")
-        for size in config.sizes:
-            if size < 1:
-                raise ValueError(f"sizes: a size must be positive, got {size}")
-            if config.in_degree > size:
-                raise ValueError(
-                    f"in_degree: {config.in_degree} is above the {size} predecessors that a layer "
-                    f"of size {size} has; lower it, or raise the size"
-                )
+        check_sizes(config.sizes, config.in_degree)
         if config.in_degree < 2:
             raise ValueError(
                 f"in_degree: must be at least 2, got {config.in_degree}; chains have no two paths"

@@ -61,6 +61,22 @@ class Problem:
         return squared_loss(self.lift.apply, self.x_test, self.y_test)
 
 
+def check_sizes(sizes: tuple[int, ...], in_degree: int | None) -> None:
+    """Refuse sizes that are not positive, or too small for `in_degree` (None: no sparse layer).
+
+    Raises:
+        ValueError: says which size is wrong and what would be right.
+    """
+    for size in sizes:
+        if size < 1:
+            raise ValueError(f"sizes: a size must be positive, got {size}")
+        if in_degree is not None and in_degree > size:
+            raise ValueError(
+                f"in_degree: {in_degree} is above the {size} predecessors that a layer of "
+                f"size {size} has; lower it, or raise the size"
+            )
+
+
 def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
     """Refuse a setting that cannot be built, before any compute.
 
@@ -69,14 +85,7 @@ def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
     """
     if not sizes:
         raise ValueError("sizes: give at least one size")
-    for size in sizes:
-        if size < 1:
-            raise ValueError(f"sizes: a size must be positive, got {size}")
-        if config.in_degree > size:
-            raise ValueError(
-                f"in_degree: {config.in_degree} is above the {size} predecessors that a layer of "
-                f"size {size} has; lower it, or raise the size"
-            )
+    check_sizes(sizes, config.in_degree)
     if config.hidden < 1:
         raise ValueError(f"hidden: at least one hidden layer is needed, got {config.hidden}")
     for field in ("samples", "in_degree", "gain"):

@@ -12,6 +12,7 @@ from sparsejax import lifts
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, RED, panels, paper_style
+from sparsejax.claims.setting import check_sizes
 from sparsejax.claims.statistics import ladder_slope_interval
 from sparsejax.claims.trained_witness import (
     WitnessConfig,
@@ -59,14 +60,9 @@ class WitnessCount:
         for field in ("eps_fraction", "confidence"):
             if not 0 < getattr(config, field) < 1:
                 raise ValueError(f"{field}: must lie in (0, 1), got {getattr(config, field)}")
-        for size in (*config.sizes, config.witness_size):
-            if size < 1:
-                raise ValueError(f"sizes: a size must be positive, got {size}")
-            if config.hidden > 1 and config.in_degree > size:
-                raise ValueError(
-                    f"in_degree: {config.in_degree} is above the {size} predecessors that a layer "
-                    f"of size {size} has; lower it, or raise the size"
-                )
+        # A single layer reads coordinates alone, whatever its size.
+        widest = config.in_degree if config.hidden > 1 else None
+        check_sizes((*config.sizes, config.witness_size), widest)
         lifts.LiftLaw(module_of(config), min(config.sizes), in_degrees(config), config.law)
 
     def control(self, config: WitnessConfig) -> WitnessConfig:
