@@ -9,6 +9,7 @@ The trilinear form `sum over edges (u, v) of w[u, v] y[u] z[v]` is a map to each
 - Several slots share one trip: their sum is one pass over the result, and the inner loop over the
   batch is long enough in instructions that LLVM vectorises it instead of unrolling it whole.
 - Padded slots read row 0, which stays in cache: they cost far less than edges do.
+- Sums start from zeros that were written as one long row: see `_zeros`.
 """
 
 import jax
@@ -39,6 +40,13 @@ def _trips(slots: Array, fill: int) -> Array:
     return slots.reshape(trips, width, *slots.shape[1:])
 
 
+def _zeros(rows: int, batch: int, dtype: jnp.dtype) -> Array:
+    """Zeros to add to. Written as a matrix of short rows they are stored one number at a time."""
+    # The barrier keeps the shape: without it the reshape is folded into the zeros. Safe here, as
+    # nothing that produces a value is on either side of it.
+    return jax.lax.optimization_barrier(jnp.zeros((rows * batch,), dtype)).reshape(rows, batch)
+
+
 def to_targets(w: Array, y: Array, predecessors: Array) -> Array:
     """`z[v] = sum_s w[s, v] y[predecessors[s, v]]`, from `(k, n_b)` and `(n_a, batch)`."""
     if len(w) == 1:
@@ -50,7 +58,7 @@ def to_targets(w: Array, y: Array, predecessors: Array) -> Array:
             z = z + weights[i][:, None] * rows(y, sources[i])
         return z, None
 
-    z = jnp.zeros((w.shape[1], y.shape[1]), y.dtype)
+    z = _zeros(w.shape[1], y.shape[1], y.dtype)
     return jax.lax.scan(trip, z, (_trips(w, 0), _trips(predecessors, 0)))[0]
 
 
@@ -67,7 +75,7 @@ def to_sources(w: Array, z: Array, successors: Array) -> Array:
             y = y + rows(weights, slots[i])[:, None] * rows(z, jax.lax.rem(slots[i], targets))
         return y, None
 
-    y = jnp.zeros((successors.shape[1], z.shape[1]), z.dtype)
+    y = _zeros(successors.shape[1], z.shape[1], z.dtype)
     if len(successors) == 1:
         return trip(y, successors)[0]
     return jax.lax.scan(trip, y, _trips(successors, w.size))[0]
