@@ -23,8 +23,8 @@ def interleaved(
     """Microseconds a call: median and least of the wall clock, median of the CPU time.
 
     Candidates take turns, so that what else the machine does falls on all of them. A timed call
-    follows untimed ones of the same candidate, several if they are short: after a candidate that
-    sweeps the caches, the fifth call of a kernel of 200 microseconds was the first at its own speed.
+    follows untimed ones of the same candidate, several if they are short: after one that sweeps the
+    caches, a kernel of 200 microseconds was back at its own speed with the fifth call.
     """
     import jax
 
