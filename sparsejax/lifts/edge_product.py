@@ -52,18 +52,19 @@ def edge_product(
         rows = math.prod(weights.shape[2:]) // entries
         w = weights.reshape(weights.shape[0], n_b, rows, entries)
         y = activations.reshape(activations.shape[0], entries, batch)
-        if isinstance(wiring, DenseWiring):
-            product = jnp.einsum("uvoi,uib->vob", w, y)
-        elif w.shape[2] * w.shape[3] <= EXPANDED_AT_MOST:
-            product = entry_product(w, y, wiring, form)
-        else:
-            product = jnp.einsum("kvoi,kvib->vob", w, _slots(y, wiring))
+        product = _matrix_product(w, y, wiring, form)
         if isinstance(edge_map, Bias):
             kept = [1 if axis in edge_map.shared else n for axis, n in enumerate(edge_map.shape)]
             product = product.reshape(n_b, *kept, batch)
             product = jnp.broadcast_to(product, (n_b, *output_shape, batch))
     elif isinstance(edge_map, TokenMixing | PositionMixing):
-        product = _mixed(edge_map, weights, activations, wiring)
+        # A matrix on one axis of (tokens, features): the other axis goes into the batch.
+        axis = 2 if isinstance(edge_map, TokenMixing) else 1
+        y = jnp.moveaxis(activations, axis, 1)
+        mixed = y.reshape(*y.shape[:2], y.shape[2] * batch)
+        product = _matrix_product(weights, mixed, wiring, form)
+        product = product.reshape(n_b, weights.shape[2], y.shape[2], batch)
+        product = jnp.moveaxis(product, 1, axis)
     elif isinstance(edge_map, Convolution):
         product = convolution_product(edge_map, weights, activations, wiring)
     else:
@@ -71,17 +72,18 @@ def edge_product(
     return product.reshape(n_b, *output_shape, batch)
 
 
-def _mixed(
-    edge_map: TokenMixing | PositionMixing,
+def _matrix_product(
     weights: Float[Array, "slots n_b o i"],
-    activations: Float[Array, "n_a t c batch"],
+    y: Float[Array, "n_a i batch"],
     wiring: DenseWiring | SparseWiring,
-) -> Float[Array, "n_b *z batch"]:
-    """One matrix a lifted edge on one axis of `(tokens, features)`."""
-    axis, result = ("ti", "to") if isinstance(edge_map, TokenMixing) else ("ic", "oc")
+    form: Form | None,
+) -> Float[Array, "n_b o batch"]:
+    """One matrix a lifted edge."""
     if isinstance(wiring, DenseWiring):
-        return jnp.einsum(f"uvoi,u{axis}b->v{result}b", weights, activations)
-    return jnp.einsum(f"kvoi,kv{axis}b->v{result}b", weights, _slots(activations, wiring))
+        return jnp.einsum("uvoi,uib->vob", weights, y)
+    if weights.shape[2] * weights.shape[3] <= EXPANDED_AT_MOST:
+        return entry_product(weights, y, wiring, form)
+    return jnp.einsum("kvoi,kvib->vob", weights, _slots(y, wiring))
 
 
 def _slots(
