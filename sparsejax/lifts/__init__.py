@@ -6,6 +6,7 @@ from sparsejax.lifts.cone_laws import (
     in_tree_probability as in_tree_probability,
     tree_like_probability as tree_like_probability,
 )
+from sparsejax.lifts.cone_size_law import expected_cone_size as expected_cone_size
 from sparsejax.lifts.cones import (
     cone_sizes as cone_sizes,
     has_in_tree as has_in_tree,
