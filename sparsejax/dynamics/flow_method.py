@@ -7,10 +7,11 @@ import diffrax
 import jax.numpy as jnp
 
 from sparsejax.dynamics.fixed_step import FIXED_STEP_RULES
-from sparsejax.dynamics.solvers import RKC2, ROCK2, ROCK4
+from sparsejax.dynamics.solvers import RKC2, RKC4, ROCK2, ROCK4
 
 ADAPTIVE: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "rkc2": RKC2,
+    "rkc4": RKC4,
     "rock2": ROCK2,
     "rock4": ROCK4,
     "tsit5": diffrax.Tsit5,
