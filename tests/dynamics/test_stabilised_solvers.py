@@ -24,7 +24,7 @@ SOLVERS = pytest.mark.parametrize("method", [RKC2, RKC4, ROCK2, ROCK4])
 
 
 class Reaction(NamedTuple):
-    """`y' = matrix y + rate y (1 - y)`, and the radius that the fixed-step solvers are told."""
+    """`y' = matrix y + rate cos(5 t) y (1 - y)`, and the radius that fixed steps are told."""
 
     matrix: jax.Array
     rate: jax.Array
@@ -32,7 +32,7 @@ class Reaction(NamedTuple):
 
 
 def reaction(t, y, args):
-    return args.matrix @ y + args.rate * y * (1 - y)
+    return args.matrix @ y + args.rate * jnp.cos(5 * t) * y * (1 - y)
 
 
 @functools.cache
@@ -89,14 +89,14 @@ def heat(n, rate=0.0):
 def reference(y0, args, ts):
     matrix, rate = np.asarray(args.matrix), float(args.rate)
     solution = scipy.integrate.solve_ivp(
-        lambda t, y: matrix @ y + rate * y * (1 - y),
+        lambda t, y: matrix @ y + rate * np.cos(5 * t) * y * (1 - y),
         (0, ts[-1]),
         np.asarray(y0),
         method="Radau",
         t_eval=ts,
         rtol=1e-11,
         atol=1e-12,
-        jac=lambda t, y: matrix + rate * np.diag(1 - 2 * y),
+        jac=lambda t, y: matrix + rate * np.cos(5 * t) * np.diag(1 - 2 * y),
     )
     return solution.y.T
 

@@ -93,9 +93,9 @@ def elementary_weights(basis: Chebyshev, member: Member, outputs: np.ndarray) ->
     """Elementary weights, to order 5, of `sum_k outputs_k E_k`; the trees are the last axis."""
 
     def field(weights: np.ndarray, _: Any) -> np.ndarray:
+        one = np.ones(weights.shape[:-1])
         columns = [
-            math.prod((weights[..., INDEX[child]] for child in tree), start=np.ones(weights.shape[:-1]))
-            for tree in TREES
+            math.prod((weights[..., INDEX[child]] for child in tree), start=one) for tree in TREES
         ]
         return np.stack(columns, axis=-1)
 
@@ -160,8 +160,10 @@ def third_derivative(basis: Chebyshev, count: int) -> np.ndarray:
 def error_estimate(basis: Chebyshev, member: Member) -> np.ndarray:
     """`delta`."""
     z = points(basis, 12)
-    many = Member(member.rho, *(np.tile(a, (len(basis.nu), 1)) for a in member[1:3]), *member[3:])
-    weights = elementary_weights(basis, many, np.eye(len(basis.nu))[:, None])
+    count = len(basis.nu)
+    beta, kappa = (np.tile(a, (count, 1)) for a in (member.beta, member.kappa))
+    many = member._replace(beta=beta, kappa=kappa)
+    weights = elementary_weights(basis, many, np.eye(count)[:, None])
     conditions = weights[:, [*TALL, BUSHY[0]]].T
     values = np.array([0.0, 0.0, 0.0, ESTIMATE, 0.0])
     return least(linear_stages(basis, z).T, np.zeros(len(z)), conditions, values)
