@@ -41,7 +41,7 @@ def recurrence(basis: Chebyshev, member: Member) -> np.ndarray:
 
 @functools.lru_cache
 def rkc4_table(max_stages: int) -> StageTable:
-    """The RKC4 methods of at most `max_stages` stages: every count from 5 to 30, then by 4%."""
+    """The RKC4 methods of at most `max_stages` stages: every count from 5 to 26, then by 4 to 10%."""
     rows, intervals = [], []
     for stages, member in rkc4_members().items():
         basis = chebyshev(stages)
@@ -53,7 +53,7 @@ def rkc4_table(max_stages: int) -> StageTable:
 class RKC4(AbstractStabilisedRungeKutta):
     """Runge-Kutta-Chebyshev method of fourth order: stable to about `0.325 s^2`.
 
-    The choice for relative errors below about 1e-5. A step takes 5 to 100 evaluations s; the error
+    The choice for relative errors below about 1e-5. A step takes 5 to 201 evaluations s; the error
     estimate is the difference to an embedded method of third order. All stages are bounded by the
     solution where it is stiff, and what a nonlinear field leaves in stiff components does not grow
     with s: on a stiff reaction-diffusion equation the order is 4 from `h rho` of 300 on down.
@@ -65,7 +65,8 @@ class RKC4(AbstractStabilisedRungeKutta):
         Z_j = (F_j - (1 - beta_j) F_0 - kappa_j G) / beta_j,
 
     where `V = sum_k v_k E_k` and `G = sum_k v_k (Z_k - F_0)` are over k <= min(j, m); its end is
-    `y + sum_k rho_k E_k`. It keeps seven vectors of the size of y.
+    `y + sum_k rho_k E_k`. It keeps seven vectors of the size of y. Roundoff of a step is about
+    `1e-14` of its stiff components at 10 stages and `1e-12` at 100, in float64.
 
     Args: see `AbstractStabilisedRungeKutta`.
 
@@ -83,7 +84,7 @@ class RKC4(AbstractStabilisedRungeKutta):
     True
     """
 
-    max_stages: int = eqx.field(static=True, default=100)
+    max_stages: int = eqx.field(static=True, default=201)
     order_of_method: ClassVar[int] = 4
     order_of_estimate: ClassVar[int] = 4
 

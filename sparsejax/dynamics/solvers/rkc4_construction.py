@@ -28,7 +28,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -39,7 +39,7 @@ from .rock_construction import EXACT, INDEX, ORDERS, SYMMETRY, TREES
 SHARE = 0.7  # of the stages that make V
 SLOW = 2.0  # |z| up to which R is left to follow the exponential
 ESTIMATE = 0.002  # z^4 in the error estimate; 1/24 would be all of h^4 y''''/24
-MOST_STAGES = 100
+MOST_STAGES = 201
 # Weights in the sum of squares: the two stiff errors, the order-5 terms, the distance moved.
 STIFF_2, STIFF_3, PRINCIPAL, DISTANCE = 1.0, 0.1, 3.0, 0.01
 # Trees whose conditions do not follow from the stability polynomial: of c^2, c^3, c A c, A c^2.
@@ -112,6 +112,20 @@ def stiff_error(basis: Chebyshev, member: Member, z: np.ndarray, power: int) -> 
     return step(basis, member, field, np.zeros((*member.beta.shape[:-1], len(z))), member.rho) - 1
 
 
+class Moves(NamedTuple):
+    """Relative changes of `beta` (k = 1..s-1) and of `kappa` (k > m) from where they start."""
+
+    beta: np.ndarray
+    kappa: np.ndarray
+
+
+class Fit(NamedTuple):
+    """A member, and the moves that one of more stages may start from."""
+
+    member: Member
+    moves: Moves
+
+
 def least(
     columns: np.ndarray, size: np.ndarray, conditions: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
@@ -179,8 +193,8 @@ def starting_stages(basis: Chebyshev, rho: np.ndarray, v: np.ndarray) -> Member:
     return Member(rho, beta, kappa, v, np.zeros_like(rho))
 
 
-def fitted(basis: Chebyshev, start: Member) -> Member:
-    """`beta` and `kappa` of least squares under the order conditions."""
+def fitted(basis: Chebyshev, start: Member, near: Moves | None, iterations: int) -> Fit:
+    """`beta` and `kappa` of least squares under the order conditions, from the moves of another."""
     z = points(basis, 6)
     n, m = len(start.beta), len(start.v)
     scale = np.abs(start.kappa[m:]) + 1e-3 * np.abs(start.kappa).max()
@@ -208,7 +222,9 @@ def fitted(basis: Chebyshev, start: Member) -> Member:
         return *(a[0] for a in around), *((a[1:] - a[0]).T / shift for a in around)
 
     x = np.zeros(n + len(scale))
-    for _ in range(40):
+    if near is not None:
+        x = np.concatenate([_resampled(move, k) for move, k in zip(near, (n, n - m), strict=True)])
+    for _ in range(iterations):
         conditions, rest, c, r = linearised(x)
         system = np.block([[r.T @ r, c.T], [c, np.zeros((len(c), len(c)))]])
         right = -np.concatenate([r.T @ rest, conditions])
@@ -220,33 +236,40 @@ def fitted(basis: Chebyshev, start: Member) -> Member:
     for _ in range(4):
         conditions, _, c, _ = linearised(x)
         x = x - np.linalg.lstsq(c, conditions, rcond=None)[0]
-    return moved(x)
+    return Fit(moved(x), Moves(x[:n], x[n:]))
 
 
-def construct(stages: int) -> Member:
+def _resampled(move: np.ndarray, count: int) -> np.ndarray:
+    there, here = (np.linspace(0, 1, k) for k in (len(move), count))
+    return np.interp(here, there, move)
+
+
+def construct(stages: int, near: Moves | None = None) -> Fit:
     """All coefficients of the member with this many stages, 5 or more."""
     basis = chebyshev(stages)
     v = third_derivative(basis, min(max(round(SHARE * stages), 3), stages - 2))
-    member = fitted(basis, starting_stages(basis, stability(basis), v))
+    start = starting_stages(basis, stability(basis), v)
+    member, moves = fitted(basis, start, near, 40 if near is None else 5)
     member = member._replace(delta=error_estimate(basis, member))
     defect = (elementary_weights(basis, member, member.rho) - EXACT)[ORDERS <= 4]
     if not np.abs(defect).max() < 1e-12:
         raise RuntimeError(f"order conditions of {stages} stages: {defect}")
-    return member
+    return Fit(member, moves)
 
 
 def main() -> None:
     """Write the file, a member a line."""
-    lines, stages = [], 5
+    lines, stages, moves = [], 5, None
     while stages <= MOST_STAGES:
-        member = construct(stages)
+        # Each alone, where that takes seconds.
+        member, moves = construct(stages, moves if stages > 100 else None)
         basis = chebyshev(stages)
         z = points(basis, 12)
         stiff = [np.abs(stiff_error(basis, member, z, k)).max() for k in (2, 3)]
         defect = (elementary_weights(basis, member, member.rho) - EXACT) / SYMMETRY
         print(stages, f"stiff errors {stiff}, order 5 {np.linalg.norm(defect[ORDERS == 5])}")
         lines.append(json.dumps({"stages": stages} | _fields(member)))
-        stages = math.ceil(1.04 * stages)  # every count to 26
+        stages = math.ceil((1.04 if stages < 100 else 1.1) * stages)  # every count to 26
     path = pathlib.Path(__file__).with_name("rkc4_parameters.json")
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
 

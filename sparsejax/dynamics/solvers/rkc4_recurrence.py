@@ -53,7 +53,7 @@ def taylor(basis: Chebyshev, count: int = 5) -> np.ndarray:
 
 @functools.lru_cache
 def rkc4_members() -> dict[int, Member]:
-    """The stored coefficients, by stage count: every count from 5 to 30, then in steps of 4%."""
+    """The stored coefficients, by stage count: every count from 5 to 26, then by 4 to 10%."""
     resource = importlib.resources.files(__package__).joinpath("rkc4_parameters.json")
     members = {}
     for stored in json.loads(resource.read_text()):
