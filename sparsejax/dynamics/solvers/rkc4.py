@@ -41,7 +41,7 @@ def recurrence(basis: Chebyshev, member: Member) -> np.ndarray:
 
 @functools.lru_cache
 def rkc4_table(max_stages: int) -> StageTable:
-    """The RKC4 methods of at most `max_stages` stages: every count from 5 to 26, then by 4 to 10%."""
+    """The RKC4 methods of at most `max_stages` stages: every count to 26, then by 4 to 10%."""
     rows, intervals = [], []
     for stages, member in rkc4_members().items():
         basis = chebyshev(stages)
