@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from benchmarks.flow_problems import FlowProblem
-from sparsejax.dynamics.solvers import RKC2, ROCK2, ROCK4, counting, evaluation_counts
+from sparsejax.dynamics.solvers import RKC2, RKC4, ROCK2, ROCK4, counting, evaluation_counts
 
 SOLVERS: dict[str, diffrax.AbstractSolver] = {
     "rkc2": RKC2(),
+    "rkc4": RKC4(),
     "rock2": ROCK2(),
     "rock4": ROCK4(),
     "tsit5": diffrax.Tsit5(),

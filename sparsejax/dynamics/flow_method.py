@@ -7,12 +7,13 @@ import diffrax
 import jax.numpy as jnp
 
 from sparsejax.dynamics.fixed_step import FIXED_STEP_RULES
-from sparsejax.dynamics.solvers import RKC2, ROCK2, ROCK4
+from sparsejax.dynamics.solvers import RKC2, RKC4, ROCK2, ROCK4
 
 ADAPTIVE: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "rkc2": RKC2,
     "rock2": ROCK2,
     "rock4": ROCK4,
+    "rkc4": RKC4,
     "tsit5": diffrax.Tsit5,
     "dopri5": diffrax.Dopri5,
     "dopri8": diffrax.Dopri8,
@@ -21,8 +22,8 @@ ADAPTIVE: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "kvaerno3": diffrax.Kvaerno3,
     "kvaerno5": diffrax.Kvaerno5,
 }
-# Measured in `benchmarks/work_precision.py`: below this, ROCK4 ends one to ten tolerances from the
-# exact flow and RKC2 ten to five hundred. Above, RKC2 is the cheaper one on stiff transients.
+# Measured in `benchmarks/work_precision.py`: below this, RKC4 ends one to twenty tolerances from
+# the exact flow and RKC2 ten to five hundred. Above, RKC2 is the cheaper one on stiff transients.
 TIGHT = 1e-7
 _STIFF = (
     "gradient flow is stiff with a real spectrum; a stabilised explicit method spends "
@@ -69,7 +70,7 @@ def flow_method(
     elif solver is None and used >= TIGHT:
         chosen, name, why = RKC2(), "rkc2", _WHY_SECOND
     elif solver is None:
-        chosen, name, why = ROCK4(), "rock4", _WHY_FOURTH
+        chosen, name, why = RKC4(), "rkc4", _WHY_FOURTH
     elif solver in ADAPTIVE:
         chosen, name, why = ADAPTIVE[solver](), solver, "asked for"
     else:

@@ -61,11 +61,11 @@ def gradient_flow(
     times in `[0, t1]`, 101 equidistant ones by default. `probes`: pure functions
     `(t, params) -> array` recorded at the saved times.
 
-    `solver`: a diffrax solver or one of `"rkc2"`, `"rock2"`, `"rock4"`, `"tsit5"`, `"dopri5"`,
-    `"dopri8"`, `"bosh3"`, `"heun"`, `"kvaerno3"`, `"kvaerno5"` under error control with `rtol` and
-    `atol` (default `rtol`), or `"euler"`, `"rk4"` at steps of at most `dt`. By default `"rkc2"`,
-    and `"rock4"` for tight tolerances: `Trajectory.stats` says which and why, and counts steps,
-    gradient evaluations and Hessian-vector products, those of rejected steps included.
+    `solver`: a diffrax solver or one of `"rkc2"`, `"rkc4"`, `"rock2"`, `"rock4"`, `"tsit5"`,
+    `"dopri5"`, `"dopri8"`, `"bosh3"`, `"heun"`, `"kvaerno3"`, `"kvaerno5"` under error control with
+    `rtol` and `atol` (default `rtol`), or `"euler"`, `"rk4"` at steps of at most `dt`. By default
+    `"rkc2"`, and `"rkc4"` for tight tolerances: `Trajectory.stats` says which and why, and counts
+    steps, gradient evaluations and Hessian-vector products, those of rejected steps included.
 
     The result never hides a failure: `Trajectory.status` is `completed`, `diverged`, `nan`,
     `step_budget_exhausted` or `step_size_underflow`, with `status_time`; or names the condition of

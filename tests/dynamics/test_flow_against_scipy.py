@@ -19,7 +19,7 @@ def test_a_lift_flows_as_lsoda_and_radau_say():
     params = lift.init(key)
     ts = np.linspace(0, 30, 7)
     flow = sj.gradient_flow(loss, params, 30.0, saveat=ts, rtol=1e-9)
-    assert flow.stats["solver"] == "rock4" and flow.status == "completed" and flow.warnings == ()
+    assert flow.stats["solver"] == "rkc4" and flow.status == "completed" and flow.warnings == ()
     theta, unravel = ravel_pytree(params)
     found = jax.vmap(lambda p: ravel_pytree(p)[0])(flow.params)
     flat = jax.jit(jax.value_and_grad(lambda v: loss(unravel(v))))

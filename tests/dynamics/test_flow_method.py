@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsejax.dynamics.flow_method import ADAPTIVE, TIGHT, flow_method
-from sparsejax.dynamics.solvers import RKC2, ROCK2, ROCK4
+from sparsejax.dynamics.solvers import RKC2, RKC4, ROCK2
 from sparsejax.dynamics.trajectory import STATUSES, Trajectory
 
 
@@ -15,7 +15,7 @@ from sparsejax.dynamics.trajectory import STATUSES, Trajectory
     [
         (1e-3, RKC2(), "rkc2", "second order"),
         (TIGHT, RKC2(), "rkc2", "second order"),
-        (0.5 * TIGHT, ROCK4(), "rock4", "fourth order"),
+        (0.5 * TIGHT, RKC4(), "rkc4", "fourth order"),
     ],
 )
 def test_the_default_follows_the_tolerance_and_says_why(rtol, solver, name, word):
@@ -29,7 +29,7 @@ def test_the_default_follows_the_tolerance_and_says_why(rtol, solver, name, word
 
 def test_a_solver_that_is_asked_for_is_taken():
     assert ADAPTIVE["rock2"]() == ROCK2() and ADAPTIVE["kvaerno5"]() == diffrax.Kvaerno5()
-    for asked in ("rock2", "rock4", "bosh3"):
+    for asked in ("rock2", "rock4", "rkc4", "bosh3"):
         method = flow_method(asked, 1e-9, 1e-5, jnp.float64)
         assert dict(method.description)["solver"] == asked
         assert dict(method.description)["why"] == "asked for" and method.atol == 1e-5

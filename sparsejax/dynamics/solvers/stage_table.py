@@ -16,6 +16,7 @@ class StageTable(NamedTuple):
     for j = 1..m, followed by the stages of a finishing explicit tableau that starts from `Y_m`
     (none for RKC2). Differences are used, instead of the usual recurrence in `Y_j`, because the
     coefficients of that one are close to 2 and -1 and lose `s^2` units of roundoff to their sum.
+    RKC4 has stages of its own, and other columns in `rows`.
 
     - `stages` (d,): evaluations of the vector field in one step.
     - `intervals` (d,): the polynomial is stable on `[-interval, 0]`.
