@@ -8,12 +8,17 @@ import jax
 import numpy as np
 import scipy.stats
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from sparsejax.claims.plain_descent import PLAIN, at_step_size, coupled_sgd, in_lanes
-from sparsejax.claims.setting import Problem
 from sparsejax.claims.statistics import log_log_slope, mean_interval
-from sparsejax.dynamics import gradient_descent, gradient_flow, modified_loss, sharpness
+from sparsejax.dynamics import (
+    SquaredLoss,
+    gradient_descent,
+    gradient_flow,
+    modified_loss,
+    sharpness,
+)
 
 TOLERANCE = 0.15
 
@@ -49,9 +54,10 @@ class Fit:
         return "violated" if apart else "inconclusive"
 
 
-def measure_orders(config: Any, lift: Problem, number: int) -> dict[str, np.ndarray]:
+def measure_orders(
+    config: Any, loss: SquaredLoss, params: PyTree, number: int
+) -> dict[str, np.ndarray]:
     """Where gradient descent and SGD end at every step size, relative to the flows."""
-    loss, params = lift.loss, lift.params
     sharp = float(sharpness(loss, params))
     t1 = config.coarsest_steps * config.steepest / sharp
     counts = config.coarsest_steps * 2 ** np.arange(config.halvings + 1)

@@ -131,9 +131,8 @@ class FlowVsGd:
         """Distances and spreads at every step size, or what every method spends to the loss."""
         number = trial.parameters["number"]
         lift = problem(config, config.size, number)
-        if trial.parameters["part"] == ORDERS:
-            return measure_orders(config, lift, number)
-        return measure_time_to_loss(config, lift, number)
+        measure = measure_orders if trial.parameters["part"] == ORDERS else measure_time_to_loss
+        return measure(config, lift.loss, lift.params, number)
 
     def judge(self, config: FlowVsGdConfig, measurements: Measurements) -> Verdict:
         """Holds where the intervals of all orders lie within 0.15 of theirs.

@@ -160,7 +160,7 @@ def _ways(figure: Any, config: Any, times: Measurements, found: list[Cost]) -> N
                 "--",
                 color=color,
                 lw=1.2,
-                label=rf"{label}: $\eta$ = {scaled:g} / sharpness",
+                label=rf"{label}: $\eta$ = {scaled:g} / sharpness" + _never(found, None, scaled),
             )
     for b, batch_size in enumerate(config.batch_sizes):
         best = fewest_gradients(found, batch_size)
@@ -177,7 +177,7 @@ def _ways(figure: Any, config: Any, times: Measurements, found: list[Cost]) -> N
                 color=color,
                 lw=1.2,
                 label=f"SGD, batches of {batch_size}, median and range of {config.seeds} seeds: "
-                rf"$\eta$ = {steps[e]:g} / sharpness",
+                rf"$\eta$ = {steps[e]:g} / sharpness" + _never(found, batch_size, steps[e]),
             )
             axes.fill_between(unit * count, low, high, color=color, alpha=0.2, lw=0)
     for axes, name in zip(
@@ -195,6 +195,11 @@ def _ways(figure: Any, config: Any, times: Measurements, found: list[Cost]) -> N
     panels[0].set_title(f"one lift: the way to {config.target:g} of the first loss", loc="left")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7)
+
+
+def _never(found: list[Cost], batch_size: int | None, scaled: float) -> str:
+    at = [c for c in found if (c.batch_size, c.scaled_step) == (batch_size, scaled)]
+    return "" if at[0].reached else ", never reaches it"
 
 
 def _finite(losses: np.ndarray) -> np.ndarray:

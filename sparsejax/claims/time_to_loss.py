@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.claims.plain_descent import PLAIN, SAMPLING, at_step_size
-from sparsejax.claims.setting import Problem
 from sparsejax.claims.statistics import mean_interval
 from sparsejax.dynamics import (
     SquaredLoss,
@@ -34,13 +33,14 @@ POINTS = 120
 REACHED, DIVERGED, NOT_REACHED = "reached", "diverged", "not reached"
 
 
-def measure_time_to_loss(config: Any, lift: Problem, number: int) -> dict[str, np.ndarray]:
+def measure_time_to_loss(
+    config: Any, loss: SquaredLoss, params: PyTree, number: int
+) -> dict[str, np.ndarray]:
     """Steps to the target loss by every method, curves for the figure, and seconds a step.
 
     Seconds are medians of repeated compiled calls: of whole ones for the flow, which looks at its
     loss every step, of `PIECE` steps for the others, which do so every `RECORD_EVERY` steps.
     """
-    loss, params = lift.loss, lift.params
     sharp = float(sharpness(loss, params))
     etas = np.asarray(config.loss_steps) / sharp
     measured = _flow(config, loss, params)
