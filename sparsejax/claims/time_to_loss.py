@@ -133,8 +133,9 @@ def _until(loss, params, state, batch_size, key, target, most_steps) -> tuple[np
         run = _piece(loss, state, batch_size, jax.random.fold_in(key, number))(at)
         losses = np.asarray(run.losses)
         saved.append(losses[min(len(saved), 1) :])
-        if (losses <= target).any():
-            return np.concatenate(saved), REACHED
+        below = np.concatenate(saved) <= target
+        if below.any():
+            return np.concatenate(saved)[: int(np.argmax(below)) + 1], REACHED
         if run.status != "completed":
             return np.concatenate(saved), DIVERGED
         at = run.final

@@ -287,6 +287,15 @@ def test_the_sampling_error_is_what_repetition_gives():
     np.testing.assert_allclose(seen, expected, rtol=0.25)
 
 
+def test_the_distance_of_the_mean_does_not_count_the_noise():
+    rng = np.random.default_rng(1)
+    ends = np.eye(7)[0] + 0.35 * rng.normal(size=(4000, 4, 7))
+    gram = np.einsum("egp,ehp->egh", ends, ends)
+    squares = mean_distances({"sgd_gram": gram[None]}, 0) ** 2
+    # The squared distance of the mean of four is 1 + 7 0.35^2 / 4 = 1.21.
+    np.testing.assert_allclose(np.nanmean(squares), 1.0, atol=0.03)
+
+
 def test_a_run_that_never_gets_there_is_counted_not_dropped():
     config = CLAIM.Config()
     measurements = made_up(config)
