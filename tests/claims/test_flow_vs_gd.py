@@ -40,6 +40,10 @@ SMALL = CLAIM.Config(
     seeds=2,
     longest=20.0,
 )
+# Enough runs to tell the order of SGD's mean.
+POWERED = dataclasses.replace(
+    SMALL, lifts=3, halvings=3, batch_sizes=(12,), ensembles=40, target=0.7, longest=400.0
+)
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
 
@@ -105,7 +109,7 @@ def made_up(config, *, orders=(1.0, 2.0, 1.0, 0.5), noise=0.01, seed=0):
 
 @functools.cache
 def run(*, control=False):
-    config = CLAIM.control(SMALL) if control else SMALL
+    config = CLAIM.control(SMALL) if control else POWERED
     CLAIM.validate(config)
     return config, {t.name: CLAIM.measure(config, t) for t in CLAIM.trials(config)}
 
@@ -114,15 +118,13 @@ def run(*, control=False):
 def test_small_setting_holds_with_a_budget_a_picture_and_a_table():
     config, measurements = run()
     verdict = CLAIM.judge(config, measurements)
-    assert verdict.summary["lifts"] == 2
+    assert verdict.status == "holds", verdict
     assert set(verdict.error_budget) == BUDGET
-    for fit in fits(config, [v for n, v in measurements.items() if n.startswith("orders")]):
-        assert abs(fit.mean - fit.nominal) < 0.15, fit
     figure = CLAIM.draw(config, measurements, verdict)
     assert len(figure.axes) == 5
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
     rows = CLAIM.table(config, measurements, verdict)
-    assert [row["runs that reach it"][:6] for row in rows[:3]] == ["2 of 2", "2 of 2", "0 of 2"]
+    assert [row["runs that reach it"][:6] for row in rows[:3]] == ["3 of 3", "3 of 3", "0 of 3"]
     flow, descent, *_ = costs(config, [v for n, v in measurements.items() if n.startswith("time")])
     # Descent at half the stability limit stays on the flow: one time, other gradients.
     np.testing.assert_allclose(descent.flow_time[0], flow.flow_time[0], rtol=0.2)
