@@ -186,6 +186,7 @@ def _ways(figure: Any, config: Any, times: Measurements, found: list[Cost]) -> N
         axes.axhline(config.target, color=GREY, lw=1, ls=":", label="the loss to reach")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.tick_params(axis="x", which="minor", labelsize=6)
         # Transients above the first loss are cut off: the figure is about the way down.
         axes.set_ylim(config.target * 0.6, 1.6)
         axes.set_xlabel(name)

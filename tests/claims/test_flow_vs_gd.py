@@ -42,7 +42,7 @@ SMALL = CLAIM.Config(
 )
 # Enough runs to tell the order of SGD's mean.
 POWERED = dataclasses.replace(
-    SMALL, lifts=3, halvings=3, batch_sizes=(12,), ensembles=40, target=0.7, longest=400.0
+    SMALL, lifts=3, halvings=3, batch_sizes=(12,), ensembles=40, target=0.5, longest=1000.0
 )
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
@@ -127,7 +127,7 @@ def test_small_setting_holds_with_a_budget_a_picture_and_a_table():
     assert [row["runs that reach it"][:6] for row in rows[:3]] == ["3 of 3", "3 of 3", "0 of 3"]
     flow, descent, *_ = costs(config, [v for n, v in measurements.items() if n.startswith("time")])
     # Descent at half the stability limit stays on the flow: one time, other gradients.
-    np.testing.assert_allclose(descent.flow_time[0], flow.flow_time[0], rtol=0.2)
+    np.testing.assert_allclose(descent.flow_time[0], flow.flow_time[0], rtol=0.05)
 
 
 @pytest.mark.slow
