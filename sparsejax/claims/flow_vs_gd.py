@@ -56,8 +56,8 @@ class FlowVsGdConfig(LiftSetting):
     """Ensembles of SGD for a lift and a step size, each of one run a sample, coupled so that their
     noise cancels to first order; the sampling error falls like one over the root of this."""
     target: float = 0.3
-    """The loss to be reached, as a fraction of the loss at the start. Descent saves its loss every 32
-    steps; a target that it reaches sooner is resolved no better."""
+    """The loss to be reached, as a fraction of the loss at the start. Descent saves its loss every
+    32 steps; a target that it reaches sooner is resolved no better."""
     loss_steps: tuple[float, ...] = (1.0, 2.0, 2.8, 4.0)
     """Step sizes on the way to that loss, in units of 1 / sharpness at the start."""
     seeds: int = 8
