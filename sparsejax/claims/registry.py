@@ -89,9 +89,11 @@ CLAIMS = Registry(
         ),
         Entry(
             "flow-vs-gd",
-            "Gradient descent follows the gradient flow to first order in the step size, and the "
-            "modified flow to second order.",
-            "Barrett, Dherin, ICLR 2021 (arXiv 2009.11162)",
+            "Gradient descent and the mean of SGD follow the gradient flow to first order in the "
+            "step size, gradient descent the modified flow to second order; SGD spreads like its "
+            "root.",
+            "Barrett, Dherin, ICLR 2021 (arXiv 2009.11162); Li, Tai, E, ICML 2017 "
+            "(arXiv 1511.06251)",
             "sparsejax.claims.flow_vs_gd",
         ),
         Entry(
