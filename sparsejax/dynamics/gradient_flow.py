@@ -87,9 +87,8 @@ def gradient_flow(
     `Stop(wall_clock=...)`, work outside `jit` and `vmap` alone.
 
     `derivative`: `"forward"` differentiates by `jax.jvp` and `jax.jacfwd`, whatever the solver,
-    with respect to `params` and the arrays of `loss`. `"reverse"` allows `jax.grad` for the
-    explicit solvers of diffrax (`"tsit5"`, `"dopri5"`, ...) alone: the stages of the stabilised
-    ones are a loop of no fixed length.
+    with respect to `params` and the arrays of `loss`. `"reverse"` differentiates by `jax.grad`
+    instead, under error control with an explicit solver; memory grows as the root of `max_steps`.
 
     Raises:
         ValueError: times, tolerances or the solver's name out of range, parameters not finite, a
@@ -110,6 +109,8 @@ def gradient_flow(
         raise ValueError(f"max_steps must be positive, got {max_steps}")
     if dt is not None and not (dt > 0 and math.isfinite(dt)):
         raise ValueError(f"dt must be positive and finite, got {dt}")
+    if derivative not in ("forward", "reverse"):
+        raise ValueError(f"derivative is 'forward' or 'reverse', not {derivative!r}")
     watch = host_watch((params, loss), stop, checkpoint, checkpoint_every, progress)
     if isinstance(solver, str) and solver in FIXED_STEP_RULES:
         if dt is None:
@@ -127,10 +128,12 @@ def gradient_flow(
         return _with_errors(flow, fixed(2 * max_steps, halved=True), share)
 
     method = flow_method(solver, rtol, atol, ravelled_dtype(params))
-    if derivative == "reverse" and not isinstance(method.solver, diffrax.AbstractERK):
+    if derivative == "reverse" and not isinstance(
+        method.solver, diffrax.AbstractERK | AbstractStabilisedRungeKutta
+    ):
         raise ValueError(
             f"solver {dict(method.description)['solver']!r} differentiates forward alone: "
-            "its loops have no fixed length; give an explicit one such as 'tsit5'"
+            "give an explicit one such as 'rkc2' or 'tsit5'"
         )
     problem = FlowProblem(
         loss=loss,
@@ -210,7 +213,11 @@ class FlowProblem(eqx.Module):
         first, solver = self.first_step, self.solver
         if isinstance(solver, AbstractStabilisedRungeKutta):
             # The radius that it carries is then that of the Hessian.
-            solver = dataclasses.replace(solver, coupled=parameters_alone)
+            solver = dataclasses.replace(
+                solver,
+                coupled=parameters_alone,
+                derivative="forward" if self.bound is None else "reverse",
+            )
         integration = Integration(
             field=flow_field(self.loss, unravel),
             measured=measured_state(self.loss, unravel),
