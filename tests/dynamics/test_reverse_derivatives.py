@@ -66,6 +66,26 @@ def test_backwards_is_forwards_to_roundoff(method):
     assert np.abs(found[0]).min() > 1 and np.abs(found[2]) > 1e-2
 
 
+@pytest.mark.slow
+def test_the_error_estimate_is_differentiated_too():
+    # diffrax's own controllers hold it fixed, so no solve shows it.
+    term = diffrax.ODETerm(lambda t, y, args: -jnp.array([1.0, 80.0]) * y + jnp.cos(args * y))
+
+    def error(solver, y, h):
+        zero = jnp.zeros(())
+        state = solver.init(term, zero, h, y, 2.0)
+        estimate = solver.step(term, zero, h, y, 2.0, state, False)[1]
+        return jnp.sum(estimate * jnp.array([1.0, -3.0]))
+
+    for method in (RKC2, ROCK4):
+        at = jnp.array([1.0, 0.5]), jnp.asarray(0.3)
+        found = jax.jit(jax.grad(lambda at: error(method(derivative="reverse"), *at)))(at)
+        expected = jax.jit(jax.jacfwd(lambda at: error(method(), *at)))(at)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9)
+        assert float(jnp.abs(expected[1])) > 1e-3
+
+
 def test_a_loop_in_blocks_is_the_loop():
     def loop(length, x):
         def stage(carry):
