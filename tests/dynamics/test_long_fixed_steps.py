@@ -78,10 +78,8 @@ def test_a_kill_at_any_write_changes_no_bit(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "stop, holds",
     [
-        (Stop(loss=0.1), lambda loss, squared: loss <= 0.1),
         (Stop(grad_norm=0.2, loss=1e-3), lambda loss, squared: squared <= 0.04),
         (Stop(decay_rate=0.7), lambda loss, squared: squared <= 0.7 * loss),
-        (Stop(relative_loss=0.99), lambda loss, squared: loss <= 0.99 * loss[0]),
         (Stop(loss=1.0), lambda loss, squared: loss <= 1.0),  # from the start
         (Stop(loss=1e-9), lambda loss, squared: loss <= 1e-9),  # never
     ],
@@ -104,13 +102,13 @@ def test_a_stop_is_the_first_step_at_whose_end_it_holds(stop, holds):
     np.testing.assert_allclose(found.params[shown], w[at], rtol=1e-12)
 
 
-def test_a_field_that_is_not_finite_ends_both_loops_at_the_same_step(tmp_path):
+def test_a_field_that_is_not_finite_ends_both_loops_at_the_same_step():
     def edge(w):  # w' = -1.9 until w < 0, which is no place
         return jnp.sum(1.9 * w + 0 * jnp.sqrt(w))
 
     runs = [
         sj.gradient_flow(edge, jnp.array([0.5]), 1.0, solver="euler", dt=0.1, **options)
-        for options in ({}, {"checkpoint": tmp_path}, {"stop": Stop(loss=-1.0)})
+        for options in ({}, {"stop": Stop(loss=-1.0)})
     ]
     for run in runs:
         assert run.status == "nan" and run.stats["steps"] == runs[0].stats["steps"] > 0
