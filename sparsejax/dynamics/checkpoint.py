@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +113,8 @@ class Checkpoints:
 def identity_of(**parts: PyTree) -> dict[str, str]:
     """A digest of each part: of its arrays' bytes, shapes and dtypes and of its plain values.
 
-    Functions count by name alone, as their code has no portable digest.
+    Functions count by name and by the values they close over (`optax.sgd(0.1)` is not
+    `optax.sgd(0.2)`): their code, and the globals it names, have no portable digest.
 
     Example:
         >>> import jax.numpy as jnp
@@ -124,16 +127,38 @@ def identity_of(**parts: PyTree) -> dict[str, str]:
 
 def _digest(part: PyTree) -> str:
     digest = hashlib.sha256()
+    for text in _spelled(part, frozenset()):
+        digest.update(text)
+    return digest.hexdigest()
+
+
+def _spelled(part: PyTree, within: frozenset[int]) -> Iterator[bytes]:
+    """What tells a part from others; `within`: functions that it is reached through."""
     for leaf in jax.tree.leaves(part):
         if isinstance(leaf, Array | np.ndarray):
             plain = _plain(leaf)
-            digest.update(f"{plain.dtype}{plain.shape}".encode())
-            digest.update(np.ascontiguousarray(plain).tobytes())
+            yield f"{plain.dtype}{plain.shape}".encode()
+            yield np.ascontiguousarray(plain).tobytes()
         elif callable(leaf):
-            digest.update(getattr(leaf, "__qualname__", type(leaf).__qualname__).encode())
+            yield getattr(leaf, "__qualname__", type(leaf).__qualname__).encode()
+            if id(leaf) not in within:
+                for value in _closed_over(leaf):
+                    yield from _spelled(value, within | {id(leaf)})
+        elif isinstance(leaf, str | int | float | complex | np.generic):
+            yield repr(leaf).encode()
         else:
-            digest.update(repr(leaf).encode())
-    return digest.hexdigest()
+            # Its repr may hold an address, which is another one in the next process.
+            yield type(leaf).__qualname__.encode()
+
+
+def _closed_over(function: Any) -> Iterator[Any]:
+    if isinstance(function, functools.partial):
+        yield from (function.func, function.args, function.keywords)
+    yield from (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
+    yield (getattr(function, "__wrapped__", None), getattr(function, "__self__", None))
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a name that is not bound yet
+            yield cell.cell_contents
 
 
 def _plain(leaf: Any) -> np.ndarray:
@@ -145,4 +170,7 @@ def _plain(leaf: Any) -> np.ndarray:
 def _as(stored: np.ndarray, like: Any) -> Any:
     if isinstance(like, Array) and jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
+    if stored.ndim == 0 and jax.typeof(like).weak_type:
+        # As a plain number: another type would be another program.
+        return jnp.asarray(stored.item())
     return jnp.asarray(stored)

@@ -1,4 +1,4 @@
-"""How far a long flow is: a bar on a terminal, nothing elsewhere."""
+"""How far a long run is: a bar on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 
 class FlowProgress:
-    """A bar with flow time, loss, evaluations, sharpness and the time left, as a context.
+    """A bar with flow time (or steps), loss, evaluations, sharpness and time left, as a context.
 
-    Where the console (standard error by default) is no terminal, it says nothing.
+    `total`: where the run ends, in the `unit` that the bar names. Where the console (standard error
+    by default) is no terminal, it says nothing.
 
     >>> import io
     >>> with FlowProgress(2.0, Console(file=io.StringIO())) as progress:
@@ -21,9 +22,9 @@ class FlowProgress:
     't 1 of 2, loss 0.5, 10 gradients, 0:00:00 left'
     """
 
-    def __init__(self, t1: float, console: Console | None = None) -> None:
+    def __init__(self, total: float, console: Console | None = None, unit: str = "t") -> None:
         console = console or Console(stderr=True)
-        self.t1, self.text = t1, ""
+        self.total, self.unit, self.text = total, unit, ""
         # Not the console's own opinion: told to force colours, it takes any log for a terminal.
         self._progress = Progress(
             BarColumn(bar_width=24),
@@ -32,16 +33,16 @@ class FlowProgress:
             disable=not console.file.isatty(),
             transient=True,
         )
-        self._task = self._progress.add_task("", total=t1)
+        self._task = self._progress.add_task("", total=total)
         self._seen = [(time.monotonic(), 0.0)]
 
     def show(self, t: float, loss: float, evaluations: int | None, sharpness: float | None) -> None:
-        """The flow has come to time `t`."""
+        """The run has come to `t`."""
         self._seen = [*self._seen[-20:], (time.monotonic(), t)]
         (then, before), (now, _) = self._seen[0], self._seen[-1]
         # Steps grow and shrink: what is left goes by the speed of late.
-        left = (now - then) * (self.t1 - t) / (t - before) if t > before else None
-        parts = [f"t {t:.4g} of {self.t1:.4g}", f"loss {loss:.4g}"]
+        left = (now - then) * (self.total - t) / (t - before) if t > before else None
+        parts = [f"{self.unit} {t:.6g} of {self.total:.6g}", f"loss {loss:.4g}"]
         if evaluations is not None:
             parts.append(f"{evaluations} gradients")
         if sharpness is not None:

@@ -31,6 +31,17 @@ def flow_field(loss, unravel):
     return field
 
 
+def measured_state(loss, unravel):
+    """`state -> (loss, squared gradient norm)`, which is what stop conditions look at."""
+    evaluate = jax.jit(jax.value_and_grad(lambda theta: loss(unravel(theta))))
+
+    def measured(y):
+        value, gradient = evaluate(y[:-2])
+        return value, jnp.sum(jnp.square(gradient))
+
+    return measured
+
+
 def parameters_alone(state: Float[Array, " q"]) -> Float[Array, " q"]:
     """The state without its integrals, on which the field does not depend."""
     return state.at[-2:].set(0)

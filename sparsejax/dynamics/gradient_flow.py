@@ -1,6 +1,7 @@
 """Gradient flow `d theta/dt = -grad L(theta)`, error-controlled or at a fixed step."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,22 +15,24 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from sparsejax.dynamics.checkpoint import Checkpoints, identity_of
-from sparsejax.dynamics.finiteness import concrete, require_finite
-from sparsejax.dynamics.fixed_step import FIXED_STEP_RULES, fixed_step_states
+from sparsejax.dynamics.checkpoint import identity_of
+from sparsejax.dynamics.finiteness import require_finite
+from sparsejax.dynamics.fixed_step import FIXED_STEP_RULES
+from sparsejax.dynamics.fixed_step_flow import fixed_step_flow
 from sparsejax.dynamics.flow_method import flow_method
 from sparsejax.dynamics.flow_trajectory import (
     at_rest,
     flow_field,
     flow_trajectory,
+    measured_state,
     parameters_alone,
 )
-from sparsejax.dynamics.long_flow import in_pieces
+from sparsejax.dynamics.long_run import host_watch
 from sparsejax.dynamics.recording import Probe, checked_probes
 from sparsejax.dynamics.segments import Integration, Position, ended
 from sparsejax.dynamics.solvers import AbstractStabilisedRungeKutta
 from sparsejax.dynamics.stop import Stop
-from sparsejax.dynamics.trajectory import COMPLETED, NAN, STEP_BUDGET, Trajectory
+from sparsejax.dynamics.trajectory import Trajectory
 
 # Tolerances of the second run that estimates the global error.
 REFINEMENT = 0.01
@@ -69,8 +72,9 @@ def gradient_flow(
 
     The result never hides a failure: `Trajectory.status` is `completed`, `diverged`, `nan`,
     `step_budget_exhausted` or `step_size_underflow`, with `status_time`; or names the condition of
-    `stop` that was met, with the time of the crossing located to `rtol`. `Trajectory.end` are the
-    parameters at that time. Conditions are looked at when a step ends.
+    `stop` that was met, with the time of the crossing located to `rtol` (at fixed steps: of the
+    first step at whose end it holds). `Trajectory.end` are the parameters at that time. Conditions
+    are looked at when a step ends.
     `Trajectory.warnings` says where the energy identity `L_0 - L_t = int ||grad L||^2` does not
     hold as it should and where a tolerance lies below the resolution of the parameters' dtype.
 
@@ -83,9 +87,8 @@ def gradient_flow(
     `Stop(wall_clock=...)`, work outside `jit` and `vmap` alone.
 
     `derivative`: `"forward"` differentiates by `jax.jvp` and `jax.jacfwd`, whatever the solver,
-    with respect to `params` and the arrays of `loss`. `"reverse"` allows `jax.grad` for the
-    explicit solvers of diffrax (`"tsit5"`, `"dopri5"`, ...) alone: the stages of the stabilised
-    ones are a loop of no fixed length.
+    with respect to `params` and the arrays of `loss`. `"reverse"` differentiates by `jax.grad`
+    instead, under error control with an explicit solver; memory grows as the root of `max_steps`.
 
     Raises:
         ValueError: times, tolerances or the solver's name out of range, parameters not finite, a
@@ -102,37 +105,40 @@ def gradient_flow(
     require_finite(params, "params")
     if not rtol > 0 or (atol is not None and not atol > 0):
         raise ValueError(f"tolerances must be positive, got rtol={rtol}, atol={atol}")
-    if max_steps < 1 or checkpoint_every < 1:
-        raise ValueError(
-            f"max_steps must be positive, and checkpoint_every, got {max_steps}, {checkpoint_every}"
-        )
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be positive, got {max_steps}")
     if dt is not None and not (dt > 0 and math.isfinite(dt)):
         raise ValueError(f"dt must be positive and finite, got {dt}")
-    wall_clock = None if stop is None else stop.wall_clock
-    on_host = progress or checkpoint is not None or wall_clock is not None
-    arrays = jax.tree.leaves(eqx.filter((params, loss), eqx.is_array))
-    if on_host and any(concrete(leaf) is None for leaf in arrays):
-        raise ValueError("checkpoint, progress and wall_clock do not work under jit or vmap")
+    if derivative not in ("forward", "reverse"):
+        raise ValueError(f"derivative is 'forward' or 'reverse', not {derivative!r}")
+    watch = host_watch((params, loss), stop, checkpoint, checkpoint_every, progress)
     if isinstance(solver, str) and solver in FIXED_STEP_RULES:
         if dt is None:
             raise ValueError(f"solver {solver!r} runs at a fixed step: give dt > 0")
-        if on_host or stop is not None:
+        if derivative == "reverse":
             raise ValueError(
-                f"solver {solver!r} has a fixed step: stop, checkpoint and progress go with "
-                "solvers under error control"
+                f"solver {solver!r} differentiates forward alone: its loops have no fixed length; "
+                "give a solver under error control"
             )
-        return _fixed_step_flow(loss, params, ts, probes, solver, dt, max_steps, error_estimate)
+        fixed = functools.partial(fixed_step_flow, loss, params, ts, solver, dt)
+        flow = fixed(max_steps, probes, stop, watch)
+        if not error_estimate:
+            return flow
+        share = 1 - 0.5 ** FIXED_STEP_RULES[solver].order
+        return _with_errors(flow, fixed(2 * max_steps, halved=True), share)
 
     method = flow_method(solver, rtol, atol, ravelled_dtype(params))
-    if derivative == "reverse" and not isinstance(method.solver, diffrax.AbstractERK):
+    if derivative == "reverse" and not isinstance(
+        method.solver, diffrax.AbstractERK | AbstractStabilisedRungeKutta
+    ):
         raise ValueError(
             f"solver {dict(method.description)['solver']!r} differentiates forward alone: "
-            "its loops have no fixed length; give an explicit one such as 'tsit5'"
+            "give an explicit one such as 'rkc2' or 'tsit5'"
         )
     problem = FlowProblem(
         loss=loss,
         params=params,
-        ts=ts,
+        ts=jnp.asarray(ts),
         solver=method.solver,
         # Numbers go in as arrays, and the method's description not at all: no recompilation.
         rtol=jnp.asarray(method.rtol, float),
@@ -142,20 +148,15 @@ def gradient_flow(
         bound=max_steps if derivative == "reverse" else None,
     )
     budget = jnp.asarray(max_steps, jnp.int32)
-    if on_host:
-        checkpoints = None
-        if checkpoint is not None:
-            checkpoints = Checkpoints(checkpoint, _identity(problem, method.description))
-        position = in_pieces(
-            eqx.Partial(_begin, problem),
-            eqx.Partial(_advance, problem),
-            eqx.Partial(_glance, problem),
-            t1=float(ts[-1]),
+    if watch is not None:
+        position = watch.run(
+            functools.partial(_begin, problem),
+            functools.partial(_advance, problem),
+            functools.partial(_glance, problem),
+            _identity(problem, method.description),
             max_steps=max_steps,
-            wall_clock=wall_clock,
-            checkpoints=checkpoints,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
+            total=float(ts[-1]),
+            unit="t",
         )
         flow = _trajectory(problem, position, probes)
     else:
@@ -182,7 +183,7 @@ def ravelled_dtype(params: PyTree) -> Any:
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
 
-def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
+def _save_times(saveat: Any, t1: float | int) -> Float[np.ndarray, " s"]:
     if not (t1 > 0 and math.isfinite(t1)):
         raise ValueError(f"t1 must be positive and finite, got {t1}")
     ts = np.linspace(0.0, t1, 101) if saveat is None else np.asarray(saveat, float)
@@ -190,7 +191,7 @@ def _save_times(saveat: Any, t1: float | int) -> Float[Array, " s"]:
         raise ValueError("saveat must be a non-empty, strictly increasing vector of finite times")
     if ts[0] < 0 or ts[-1] > t1 * (1 + 1e-12):
         raise ValueError(f"saveat runs from {ts[0]} to {ts[-1]}, outside [0, t1={t1}]")
-    return jnp.asarray(ts)
+    return ts
 
 
 class FlowProblem(eqx.Module):
@@ -209,19 +210,17 @@ class FlowProblem(eqx.Module):
     def integration(self) -> tuple[Integration, Array, Callable[[Array], PyTree]]:
         """The integration, its parameters as a vector, and the way back from a vector."""
         theta, unravel = ravel_pytree(self.params)
-        evaluate = jax.jit(jax.value_and_grad(lambda v: self.loss(unravel(v))))
-
-        def measured(y):
-            value, gradient = evaluate(y[:-2])
-            return value, jnp.sum(jnp.square(gradient))
-
         first, solver = self.first_step, self.solver
         if isinstance(solver, AbstractStabilisedRungeKutta):
             # The radius that it carries is then that of the Hessian.
-            solver = dataclasses.replace(solver, coupled=parameters_alone)
+            solver = dataclasses.replace(
+                solver,
+                coupled=parameters_alone,
+                derivative="forward" if self.bound is None else "reverse",
+            )
         integration = Integration(
             field=flow_field(self.loss, unravel),
-            measured=measured,
+            measured=measured_state(self.loss, unravel),
             solver=solver,
             rtol=self.rtol.astype(theta.dtype),
             atol=self.atol.astype(theta.dtype),
@@ -261,7 +260,8 @@ def _advance(problem: FlowProblem, position: Position, budget: Int[Array, ""]) -
 def _glance(problem: FlowProblem, position: Position) -> dict[str, Array]:
     """What a progress bar shows."""
     integration, _, _ = problem.integration()
-    shown = {"loss": integration.measured(position.y)[0]} | integration.counts(position)
+    shown = {"at": position.t, "loss": integration.measured(position.y)[0]}
+    shown |= integration.counts(position)
     radius = getattr(position.solver_state, "radius", None)
     return shown if radius is None else shown | {"sharpness": radius}
 
@@ -296,45 +296,6 @@ def _identity(problem: FlowProblem, description: tuple[tuple[str, Any], ...]) ->
         method=[list(map(str, description)), repr(problem.solver), problem.first_step],
         stop=problem.thresholds,
         jax=[jax.__version__, jax.default_backend()],
-    )
-
-
-def _fixed_step_flow(loss, params, ts, probes, rule, dt, max_steps, error_estimate) -> Trajectory:
-    method = (("solver", rule), ("why", "asked for"), ("dt", float(dt)))
-    flow = _fixed(loss, params, ts, probes, rule, jnp.asarray(dt, float), max_steps)
-    flow = dataclasses.replace(flow, method=method)
-    if not error_estimate:
-        return flow
-    half = _fixed(loss, params, ts, {}, rule, jnp.asarray(dt, float), 2 * max_steps, halved=True)
-    return _with_errors(flow, half, 1 - 0.5 ** FIXED_STEP_RULES[rule].order)
-
-
-@eqx.filter_jit
-def _fixed(loss, params, ts, probes, rule, dt, max_steps, halved=False) -> Trajectory:
-    theta, unravel = ravel_pytree(params)
-    field = flow_field(loss, unravel)
-    ts = ts.astype(theta.dtype)
-    dt = dt.astype(theta.dtype)
-    path = fixed_step_states(rule, field, at_rest(theta), ts, dt, max_steps, halved=halved)
-    code = jnp.where(path.exhausted, STEP_BUDGET, COMPLETED)
-    code = jnp.where(path.finite, code, NAN)
-    counts = {
-        "steps": path.steps,
-        "gradient_evaluations": path.steps * FIXED_STEP_RULES[rule].evaluations,
-    }
-    everywhere = jnp.ones(ts.shape, bool)
-    return flow_trajectory(
-        loss,
-        unravel,
-        ts,
-        path.states,
-        everywhere,
-        code,
-        path.reached,
-        path.last,
-        theta,
-        probes,
-        counts,
     )
 
 

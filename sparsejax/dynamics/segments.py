@@ -22,9 +22,8 @@ from sparsejax.dynamics.trajectory import (
     REACHED,
     STEP_BUDGET,
     STEP_UNDERFLOW,
+    UNDER_WAY,
 )
-
-UNDER_WAY = -1
 
 
 class Ledger(eqx.Module):
@@ -116,6 +115,11 @@ class Position(eqx.Module):
     code: Int[Array, ""]
     first_loss: Float[Array, ""]
     first_margins: Float[Array, " k"]
+
+    @property
+    def steps(self) -> Int[Array, ""]:
+        """Steps tried so far, rejected ones included."""
+        return self.ledger.steps
 
 
 def _largest_error(scaled: Float[Array, " y"]) -> Float[Array, ""]:

@@ -1,14 +1,16 @@
 """Stochastic gradient descent: minibatches, fresh samples or noisy labels, fixed by a key."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from sparsejax.dynamics.gradient_descent import descend
+from sparsejax.dynamics.descent import descend
 from sparsejax.dynamics.loss import Loss
 from sparsejax.dynamics.recording import Probe
 from sparsejax.dynamics.sampling import checked_sampling
+from sparsejax.dynamics.stop import Stop
 from sparsejax.dynamics.trajectory import Trajectory
 
 
@@ -26,6 +28,10 @@ def sgd(
     save_every: int = 1,
     probes: Mapping[str, Probe] | None = None,
     optimizer_state: optax.OptState | None = None,
+    stop: Stop | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    progress: bool = False,
 ) -> Trajectory:
     """Run `steps` stochastic steps of an optax optimiser; losses are recorded on all samples.
 
@@ -36,10 +42,12 @@ def sgd(
     record. `label_noise`: standard deviation of Gaussian noise on the targets, anew each step
     (squared loss only; all samples where neither `batch_size` nor `generator` is given).
 
-    Otherwise as `gradient_descent`. `jax.vmap` over `key` gives an ensemble in one program.
+    Otherwise as `gradient_descent`, with `stop`, `checkpoint` and `progress` as there. `jax.vmap`
+    over `key` gives an ensemble in one program.
 
     Raises:
-        ValueError: counts out of range, an unknown law of sampling, a generator that does not fit.
+        ValueError: counts out of range, an unknown law of sampling, a generator that does not fit,
+            a checkpoint of another run.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, sparsejax as sj
@@ -74,5 +82,9 @@ def sgd(
         key=key,
         probes=probes,
         optimizer_state=optimizer_state,
+        stop=stop,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
         method=method,
     )

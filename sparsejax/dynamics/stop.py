@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 class Stop:
     """Conditions, any of which ends a run; a condition that is None is not looked at.
 
-    The run's status names the one that ended it: `reached_` and the field's name, or
-    `wall_clock_exhausted`.
+    For flows and discrete methods; losses and gradients are those of all samples. The run's status
+    names the one that ended it: `reached_` and the field's name, or `wall_clock_exhausted`.
 
     Args:
         loss: the loss is at most this.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax.dynamics.stop import CONDITIONS
 
+UNDER_WAY = -1  # of a run that has not ended; no trajectory has it
 COMPLETED, DIVERGED, NAN, STEP_BUDGET, STEP_UNDERFLOW, REACHED = range(6)
 STATUSES = (
     "completed",
@@ -31,8 +32,8 @@ class Trajectory(eqx.Module):
     pytree with a leading axis S. `losses`, `grad_norms` (S,). `path_lengths` (S,): the integral of
     `||d theta||`. `dissipation` (S,): the integral of `||grad L||^2` (a sum over steps of
     `eta ||grad L||^2` for discrete methods). `probes`: name to array with leading axis S.
-    Entries behind `status_time` are NaN. `end`: the parameters at `status_time`, where an
-    integrator with error control stopped. `global_errors` (S,): on request, the estimated Euclidean
+    Entries behind `status_time` are NaN. `end`: the parameters at `status_time`, where the run
+    stopped. `global_errors` (S,): on request, the estimated Euclidean
     distance of `params` to the exact flow. A pytree; under `vmap` every array gains an axis.
     """
 

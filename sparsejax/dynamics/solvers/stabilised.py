@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from . import reverse
 from .spectral_radius import (
     RadiusEstimate,
     mixed,
@@ -45,11 +46,33 @@ class StabilisedState(eqx.Module):
     jvps: Int[Array, ""]
 
 
+def _as_long(length: Int[Array, ""], stage: Callable, carry: PyTree) -> PyTree:
+    return lax.while_loop(lambda carry: carry[0] < length, stage, carry)
+
+
 def _all_of_it(state: PyTree) -> PyTree:
     return state
 
 
-class _Attempt(NamedTuple):
+class Start(NamedTuple):
+    """Where a step starts, and which way it goes: all that its result depends on smoothly."""
+
+    terms: Any
+    t0: Any
+    t1: Any
+    y0: PyTree
+    args: PyTree
+    f0: PyTree
+    control: Array
+
+    def scale(self, like: Array) -> Array:
+        """The step size in the dtype of `like`."""
+        return self.control.astype(like.dtype)
+
+
+class Attempt(NamedTuple):
+    """A step with one stage count, and whether it needs another: `again`, or is `sound`."""
+
     trips: Int[Array, ""]
     radius: Float[Array, ""]
     member: Int[Array, ""]
@@ -81,9 +104,12 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
     cannot reject (`ConstantStepSize`) asks for a step beyond `max_stages`.
 
     Forward-mode differentiation works (`jax.jvp` or `jax.jacfwd` of a solve with
-    `adjoint=diffrax.ForwardMode()`); the loop over stages has no fixed length, so reverse mode does
-    not. The vector field needs a forward derivative (no `jax.custom_vjp` without one) unless
-    `spectral_radius` is given.
+    `adjoint=diffrax.ForwardMode()`); with `derivative="reverse"` reverse mode does instead
+    (`jax.grad` of a solve with `adjoint=diffrax.RecursiveCheckpointAdjoint()`): the step is then
+    replayed backwards with the stage count that it chose, at the cost of about four steps and the
+    memory of `4 sqrt(max_stages)` states. Under `jax.vmap` the replay evaluates `max_stages` stages
+    a step, whatever the count: give no more than are needed. The vector field needs a forward
+    derivative (no `jax.custom_vjp` without one) unless `spectral_radius` is given.
 
     Args:
         max_stages: most stages in one step.
@@ -93,6 +119,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             integrals along the way: the estimate leaves them out.
         report_work: hand the step's work to the controller, which must be a `CountingController`;
             set by `counting`.
+        derivative: the mode of differentiation, `"forward"` or `"reverse"`.
     """
 
     max_stages: int = eqx.field(static=True, default=200)
@@ -100,6 +127,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
     spectral_radius: Callable[[Any, PyTree, Any], Any] | None = None
     coupled: Callable[[PyTree], PyTree] = eqx.field(static=True, default=_all_of_it)
     report_work: bool = eqx.field(static=True, default=False)
+    derivative: str = eqx.field(static=True, default="forward")
 
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
@@ -111,6 +139,8 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             raise ValueError(
                 f"safety={self.safety} would under-cover the spectrum; give 1 or more."
             )
+        if self.derivative not in ("forward", "reverse"):
+            raise ValueError(f"derivative is 'forward' or 'reverse', not {self.derivative!r}")
         _ = self.table  # raises if max_stages is too small
 
     @property
@@ -147,15 +177,18 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> StabilisedState:
         dtype = jnp.result_type(*jax.tree.leaves(y0))
-        start = self._look(
-            terms, t0, y0, args, random_direction(y0), jnp.zeros((), dtype), FIRST_ITERATIONS
-        )
+        seen, f, evaluations = (terms, t0, y0, args), None, 1
+        if self.derivative == "reverse":
+            # The loop of the power iteration has no derivative backwards.
+            seen = reverse.held((reverse.closed(*seen), t0, y0, args))
+            f, evaluations = terms.vf(t0, y0, args), 2
+        start = self._look(*seen, random_direction(y0), jnp.zeros((), dtype), FIRST_ITERATIONS)
         return StabilisedState(
-            f=start.f,
+            f=start.f if f is None else f,
             radius=start.radius,
             direction=start.direction,
             stages=jnp.zeros((), jnp.int32),
-            evaluations=jnp.ones((), jnp.int32),
+            evaluations=jnp.asarray(evaluations, jnp.int32),
             jvps=start.jvps,
         )
 
@@ -176,35 +209,9 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         control = terms.contr(t0, t1)
         size = lax.stop_gradient(jnp.abs(control)).astype(dtype)
 
-        def scale(like: Array) -> Array:
-            return control.astype(like.dtype)
-
         f0, jumps = self._first_evaluation(terms, t0, y0, args, state, made_jump)
 
-        def attempt(carry: _Attempt) -> _Attempt:
-            index = _cover(intervals, self.safety * size * carry.radius)
-            increment, last, finishing = self._stages(terms, t0, y0, args, f0, control, index)
-            y1 = jax.tree.map(jnp.add, y0, increment)
-            end = self._look(
-                terms, t1, y1, args, mixed(state.direction, last), state.radius, ITERATIONS
-            )
-            error = self.estimate(index, increment, f0, end.f, finishing, scale)
-            finite = _finite(increment) & _finite(end.f)
-            covered = size * end.radius <= intervals[index]
-            possible = self.safety * size * end.radius <= intervals[-1]
-            return _Attempt(
-                trips=carry.trips + 1,
-                radius=jnp.maximum(carry.radius, end.radius),
-                member=index,
-                increment=increment,
-                error=error,
-                end=end,
-                evaluations=carry.evaluations + jnp.asarray(table.stages, jnp.int32)[index],
-                jvps=carry.jvps + end.jvps,
-                again=finite & ~covered & possible & (carry.trips < REPETITIONS),
-                sound=finite & covered,
-            )
-
+        start = Start(terms, t0, t1, y0, args, f0, control)
         usable = _finite(f0)
         # h at the roundoff of t: neither a smaller nor an equal step can make progress.
         least = 10 * jnp.finfo(jnp.result_type(t0, t1)).eps * jnp.maximum(jnp.abs(t0), jnp.abs(t1))
@@ -212,22 +219,22 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         possible = usable & ~stuck & (self.safety * size * state.radius <= intervals[-1])
         zero = jax.tree.map(jnp.zeros_like, y0)
         none = jnp.zeros((), jnp.int32)
-        done = lax.while_loop(
-            lambda carry: carry.again,
-            attempt,
-            _Attempt(
-                trips=none,
-                radius=state.radius,
-                member=none,
-                increment=zero,
-                error=zero,
-                end=RadiusEstimate(state.radius, state.direction, f0, none),
-                evaluations=state.evaluations + jumps,
-                jvps=state.jvps,
-                again=possible,
-                sound=jnp.zeros((), bool),
-            ),
+        first = Attempt(
+            trips=none,
+            radius=state.radius,
+            member=none,
+            increment=zero,
+            error=zero,
+            end=RadiusEstimate(state.radius, state.direction, f0, none),
+            evaluations=state.evaluations + jumps,
+            jvps=state.jvps,
+            again=possible,
+            sound=jnp.zeros((), bool),
         )
+        if self.derivative == "reverse":
+            done = reverse.attempts(self, start, state, first)
+        else:
+            done = self.attempts(start, state, first)
 
         # A step that failed changes nothing and asks for rejection; where no step can succeed it
         # asks for acceptance, as diffrax drops the result of a rejected step.
@@ -247,8 +254,8 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         dense_info = {
             "y0": y0,
             "y1": y1,
-            "k0": jax.tree.map(lambda f: scale(f) * f, f0),
-            "k1": jax.tree.map(lambda f: scale(f) * f, f1),
+            "k0": jax.tree.map(lambda f: start.scale(f) * f, f0),
+            "k1": jax.tree.map(lambda f: start.scale(f) * f, f1),
         }
         next_state = StabilisedState(
             f=f1,
@@ -263,6 +270,39 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             spent = (done.evaluations - state.evaluations, done.jvps - state.jvps)
             error = (error, tuple(n.astype(jnp.float32) for n in spent))
         return y1, error, dense_info, next_state, result
+
+    def attempts(self, start: Start, state: StabilisedState, first: Attempt) -> Attempt:
+        """The step, repeated while its stage count proves too small."""
+        table = self.table
+        intervals = jnp.asarray(table.intervals, state.radius.dtype)
+        size = lax.stop_gradient(jnp.abs(start.control)).astype(state.radius.dtype)
+
+        def attempt(carry: Attempt) -> Attempt:
+            index = _cover(intervals, self.safety * size * carry.radius)
+            increment, last, finishing = self.stages(start, index)
+            y1 = jax.tree.map(jnp.add, start.y0, increment)
+            direction = mixed(state.direction, last)
+            end = self._look(
+                start.terms, start.t1, y1, start.args, direction, state.radius, ITERATIONS
+            )
+            error = self.estimate(index, increment, start.f0, end.f, finishing, start.scale)
+            finite = _finite(increment) & _finite(end.f)
+            covered = size * end.radius <= intervals[index]
+            possible = self.safety * size * end.radius <= intervals[-1]
+            return Attempt(
+                trips=carry.trips + 1,
+                radius=jnp.maximum(carry.radius, end.radius),
+                member=index,
+                increment=increment,
+                error=error,
+                end=end,
+                evaluations=carry.evaluations + jnp.asarray(table.stages, jnp.int32)[index],
+                jvps=carry.jvps + end.jvps,
+                again=finite & ~covered & possible & (carry.trips < REPETITIONS),
+                sound=finite & covered,
+            )
+
+        return lax.while_loop(lambda carry: carry.again, attempt, first)
 
     def _first_evaluation(
         self, terms: Any, t0: Any, y0: PyTree, args: PyTree, state: StabilisedState, made_jump: Any
@@ -301,19 +341,16 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             self.coupled,
         )
 
-    def _stages(
+    def stages(
         self,
-        terms: Any,
-        t0: Any,
-        y0: PyTree,
-        args: PyTree,
-        f0: PyTree,
-        control: Array,
+        start: Start,
         index: Int[Array, ""],
+        loop: Callable[[Int[Array, ""], Callable, PyTree], PyTree] = _as_long,
     ) -> tuple[PyTree, PyTree, PyTree]:
         """`y1 - y0`, the last stage difference, and `h f` at the finishing stages (stacked)."""
+        terms, t0, _, y0, args, f0, control = start
         table = self.table
-        start = jnp.asarray(table.starts, jnp.int32)[index]
+        begin = jnp.asarray(table.starts, jnp.int32)[index]
         length = jnp.asarray(table.lengths, jnp.int32)[index]
         rows = jnp.asarray(table.rows)
 
@@ -323,12 +360,12 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             return jax.tree.map(lambda x: control.astype(x.dtype) * x, f)
 
         k0 = jax.tree.map(lambda x: control.astype(x.dtype) * x, f0)
-        first = rows[start, 2]
+        first = rows[begin, 2]
         difference = jax.tree.map(lambda k: first.astype(k.dtype) * k, k0)
 
         def stage(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             j, increment, difference = carry
-            r, q, m, g, abscissa = rows[start + j]
+            r, q, m, g, abscissa = rows[begin + j]
             k = evaluate(abscissa, increment)
 
             def combine(d: Array, e: Array, k: Array, k0: Array) -> Array:
@@ -338,10 +375,8 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
             difference = jax.tree.map(combine, increment, difference, k, k0)
             return j + 1, jax.tree.map(jnp.add, increment, difference), difference
 
-        _, increment, difference = lax.while_loop(
-            lambda carry: carry[0] < length,
-            stage,
-            (jnp.ones((), jnp.int32), difference, difference),
+        _, increment, difference = loop(
+            length, stage, (jnp.ones((), jnp.int32), difference, difference)
         )
         finish_a, finish_b, finish_c = table.finish_a, table.finish_b, table.finish_c
         count = finish_b.shape[1]
