@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.dynamics.solvers import RKC2, ROCK2, ROCK4
+from sparsejax.dynamics.solvers import RKC2, RKC4, ROCK2, ROCK4
 from sparsejax.dynamics.solvers.reverse import loop_in_blocks
 
 START = (jnp.array([1.0, 0.5]), jnp.asarray(3e4), jnp.asarray(3.0))
@@ -47,6 +47,7 @@ def weighted_path(solver, adjoint, start):
         lambda mode: RKC2(max_stages=20, derivative=mode),
         pytest.param(lambda mode: ROCK2(max_stages=40, derivative=mode), marks=pytest.mark.slow),
         pytest.param(lambda mode: ROCK4(derivative=mode), marks=pytest.mark.slow),
+        pytest.param(lambda mode: RKC4(max_stages=40, derivative=mode), marks=pytest.mark.slow),
     ],
 )
 def test_backwards_is_forwards_to_roundoff(method):

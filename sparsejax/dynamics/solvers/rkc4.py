@@ -1,17 +1,17 @@
 """A Runge-Kutta-Chebyshev method of fourth order."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Int, PyTree
 
 from .rkc4_recurrence import Chebyshev, Member, chebyshev, rkc4_members, taylor
-from .stabilised import AbstractStabilisedRungeKutta
+from .stabilised import AbstractStabilisedRungeKutta, Start, as_long
 from .stage_table import StageTable
 
 
@@ -96,19 +96,16 @@ class RKC4(AbstractStabilisedRungeKutta):
         del index, increment, f0, f1, scale
         return finishing
 
-    def _stages(
+    def stages(
         self,
-        terms: Any,
-        t0: Any,
-        y0: PyTree,
-        args: PyTree,
-        f0: PyTree,
-        control: Array,
+        start: Start,
         index: Int[Array, ""],
+        loop: Callable[[Int[Array, ""], Callable, PyTree], PyTree] = as_long,
     ) -> tuple[PyTree, PyTree, PyTree]:
         """`y1 - y0`, the last difference of the recurrence, and the error estimate."""
+        terms, t0, _, y0, args, f0, control = start
         table = self.table
-        start = jnp.asarray(table.starts, jnp.int32)[index]
+        begin = jnp.asarray(table.starts, jnp.int32)[index]
         length = jnp.asarray(table.lengths, jnp.int32)[index]
         rows = jnp.asarray(table.rows)
         first = jax.tree.map(lambda x: control.astype(x.dtype) * x, f0)
@@ -121,7 +118,7 @@ class RKC4(AbstractStabilisedRungeKutta):
 
         def stage(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             j, e, difference, v, g, result, error = carry
-            nu, m, rest, kappa, inverse, share, rho, delta, abscissa = rows[start + j]
+            nu, m, rest, kappa, inverse, share, rho, delta, abscissa = rows[begin + j]
             v = plus(v, share, e)
             y = jax.tree.map(jnp.add, y0, plus(scaled(1 - rest, e), kappa, v))
             f = scaled(control, terms.vf(t0 + abscissa.astype(control.dtype) * control, y, args))
@@ -131,10 +128,10 @@ class RKC4(AbstractStabilisedRungeKutta):
             e = jax.tree.map(jnp.add, e, difference)
             return j + 1, e, difference, v, g, plus(result, rho, e), plus(error, delta, e)
 
-        e = scaled(rows[start, 1], first)
+        e = scaled(rows[begin, 1], first)
         none = jax.tree.map(jnp.zeros_like, e)
-        _, _, difference, _, _, result, error = lax.while_loop(
-            lambda carry: carry[0] < length,
+        _, _, difference, _, _, result, error = loop(
+            length,
             stage,
             (
                 jnp.ones((), jnp.int32),
@@ -142,8 +139,8 @@ class RKC4(AbstractStabilisedRungeKutta):
                 e,
                 none,
                 none,
-                scaled(rows[start, 6], e),
-                scaled(rows[start, 7], e),
+                scaled(rows[begin, 6], e),
+                scaled(rows[begin, 7], e),
             ),
         )
         return result, difference, error

@@ -46,7 +46,8 @@ class StabilisedState(eqx.Module):
     jvps: Int[Array, ""]
 
 
-def _as_long(length: Int[Array, ""], stage: Callable, carry: PyTree) -> PyTree:
+def as_long(length: Int[Array, ""], stage: Callable, carry: PyTree) -> PyTree:
+    """The stages of a step, as long as there are any; the carry begins with their count."""
     return lax.while_loop(lambda carry: carry[0] < length, stage, carry)
 
 
@@ -345,7 +346,7 @@ class AbstractStabilisedRungeKutta(diffrax.AbstractAdaptiveSolver[StabilisedStat
         self,
         start: Start,
         index: Int[Array, ""],
-        loop: Callable[[Int[Array, ""], Callable, PyTree], PyTree] = _as_long,
+        loop: Callable[[Int[Array, ""], Callable, PyTree], PyTree] = as_long,
     ) -> tuple[PyTree, PyTree, PyTree]:
         """`y1 - y0`, the last stage difference, and `h f` at the finishing stages (stacked)."""
         terms, t0, _, y0, args, f0, control = start
