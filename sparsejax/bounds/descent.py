@@ -13,6 +13,7 @@ from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows
 from sparsejax.bounds.quadrature import cumulative
 from sparsejax.bounds.tangent import SOURCE, Form, convex_curve, squared_curve, tangent_constants
 from sparsejax.dynamics import Trajectory, squared_loss
+from sparsejax.dynamics.trajectory import DIVERGED, NAN
 from sparsejax.tangent import Function
 
 POINTS = 9
@@ -97,7 +98,6 @@ def descent(
     coarse, _ = along(np.maximum(curvatures[:, ::2].max(axis=1), 0))
     too_large = factor <= 0
     end = int(np.argmax(too_large)) if too_large.any() else len(etas)
-    every_step = int(run.stats["steps"]) == len(np.asarray(run.ts)) - 1
     recomputed = float(loss(run.at(0)))
     # A step of length eta ||g|| whose component along -g is eta ||g||^2 is -eta g.
     lengths = np.diff(np.asarray(run.path_lengths, float)[:last])
@@ -114,7 +114,7 @@ def descent(
         quadrature_error=np.abs(values - coarse)[: end + 1],
         initial=initial,
         hypotheses=(
-            Hypothesis("every step was saved", every_step and not run.integrated),
+            Hypothesis("every step was saved", every_step_saved(run)),
             Hypothesis("every step goes along the negative gradient", steepest),
             Hypothesis(
                 "the run is of the mean squared loss",
@@ -138,3 +138,13 @@ def descent(
             "stopped_at_step": end if end < len(etas) else None,
         },
     )
+
+
+def every_step_saved(runs: Trajectory) -> bool:
+    """Whether no step of a descent, or of any of several, lies between two saved states."""
+    if runs.integrated:
+        return False
+    # The state that a failed run ended in is not saved.
+    failed = np.isin(np.asarray(runs.status_code), (NAN, DIVERGED))
+    saved = np.isfinite(np.asarray(runs.ts)).sum(axis=-1)
+    return bool((saved + failed == np.asarray(runs.counts["steps"]) + 1).all())

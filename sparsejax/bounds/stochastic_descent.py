@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from sparsejax.bounds.bound import Bound, Hypothesis
-from sparsejax.bounds.descent import step_curvatures
+from sparsejax.bounds.descent import every_step_saved, step_curvatures
 from sparsejax.bounds.quadrature import cumulative
 from sparsejax.dynamics import Trajectory
 
@@ -98,7 +98,6 @@ def stochastic_descent(
     deviation = np.std(losses - promised, axis=0, ddof=1) / np.sqrt(count)
     values = promised.mean(axis=0)
     method = dict(runs.method)
-    every_step = bool((np.asarray(runs.counts["steps"]) == runs.ts.shape[1] - 1).all())
     return Bound(
         name="expected descent of SGD",
         source=SOURCE,
@@ -111,7 +110,7 @@ def stochastic_descent(
         measured=losses.mean(axis=0)[: end + 1],
         sampling_error=(float(scipy.stats.t.ppf(level, count - 1)) * deviation)[: end + 1],
         hypotheses=(
-            Hypothesis("every step was saved", every_step and not runs.integrated),
+            Hypothesis("every step was saved", every_step_saved(runs)),
             Hypothesis(
                 "gradients are unbiased given the past",
                 bool(method.get("independent_batches", method.get("batch_size") is None)),

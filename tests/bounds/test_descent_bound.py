@@ -92,6 +92,15 @@ def test_a_step_that_is_too_large_is_named_and_ends_the_promise(steps, eps):
     assert len(bound.ts) == 8 and np.isfinite(bound.values).all()
 
 
+def test_a_run_that_diverged_ends_the_promise_at_its_step_and_not_for_want_of_saved_ones(eps):
+    diverged = run(optax.sgd(lambda count: jnp.array([0.05, 20.0, 1e6])[jnp.minimum(count, 2)]))
+    assert diverged.status == "diverged" and len(diverged.ts) > diverged.stats["steps"] + 1
+    verdict, bound = judged(diverged, eps)
+    assert verdict.status == "not_applicable" and bound.details["stopped_at_step"] == 1
+    assert "every step was saved (not met)" not in verdict.reason
+    assert "step size below 2 / curvature (step 1 has eta beta = " in verdict.reason
+
+
 def judged(trajectory, eps, targets=Y):
     bound = descent(network, trajectory, X, targets, eps)
     return compare(bound, trajectory), bound

@@ -94,7 +94,7 @@ def test_falls_with_eps_and_has_its_ends():
         float(sj.tangent_constant(network, PARAMS, X, Y, f * start)) for f in (0, 0.1, 0.5, 0.9, 1)
     ]
     assert all(a > b for a, b in zip(kappas, kappas[1:], strict=False))
-    assert kappas[-1] == 0
+    assert kappas[-1] < 1e-14  # the loss in another order of summation
     assert np.isfinite(kappas[0])  # 20 parameters, 10 outputs: all residuals can be met
     outputs, jacobian = linearised()
     exact = np.linalg.norm(np.linalg.pinv(jacobian) @ (Y - outputs).ravel())
