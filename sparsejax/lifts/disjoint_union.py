@@ -20,7 +20,9 @@ def disjoint_union(lifts: Sequence[Lift]) -> Lift:
     clamped vertices too: the module of the union is that of the members with outputs clamped to
     `m` vertices (`m` times as many as before), so that `apply` returns `(batch, m, *output)`, one
     row a member. One network of many vertices runs faster than many small ones, and faster than
-    `vmap` over them. `join_params` and `split_params` go between parameters.
+    `vmap` over them. Where a member's activations alone fill the cache of a core, members that take
+    turns (`jax.lax.map`) are the fastest: `benchmarks/ensemble.py`. `join_params` and
+    `split_params` go between parameters.
 
     A union of lifts whose edges are whole holds their edges as a sparse wiring.
 
