@@ -29,7 +29,7 @@ def exact(eps):
 
 def test_covers_the_closed_form_and_is_not_wide():
     covered, widths = 0, []
-    for seed in range(10):
+    for seed in range(6):
         found = sj.tangent.population_tangent_constant(
             linear, jnp.zeros(3), sample, 2.0, jax.random.key(seed), batches=8, batch_size=400
         )
@@ -37,7 +37,7 @@ def test_covers_the_closed_form_and_is_not_wide():
         covered += found.lower <= exact(2.0) <= found.upper
         widths.append(found.upper / found.lower)
         assert np.linalg.norm(found.direction) == pytest.approx(found.upper)
-    assert covered >= 9  # at 95 per cent or more, 8 of 10 or fewer has probability below 0.09
+    assert covered >= 5  # at 95 per cent, 4 of 6 or fewer has probability 0.03
     assert np.median(widths) < 1.3
 
 
