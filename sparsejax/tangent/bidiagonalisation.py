@@ -108,7 +108,8 @@ class Bidiagonalisation:
         return moved
 
     def _extended(self, basis: Basis, image: Array) -> np.ndarray:
-        self.norm = max(self.norm, float(jnp.linalg.norm(image)))
+        size = float(jnp.linalg.norm(image))
+        self.norm = max(self.norm, size) if np.isfinite(size) else np.nan
         return basis.extend(image, 32 * self.rounding * self.norm)
 
     @property
@@ -120,6 +121,17 @@ class Bidiagonalisation:
     def upper(self) -> Float[np.ndarray, "u b"]:
         """`B`: column `j` holds `J v_j` in `U`. Steps seen by it are steps of the network."""
         return _padded(self.pushed, self.left.count).T
+
+    @property
+    def defect(self) -> float:
+        """How far the products with `J` and with `J^T` disagree: the norm of `B - L` on both.
+
+        Their entries are the same numbers `<u_i, J v_j>`, found in two ways: what separates them is
+        rounding (much of it where products run in reduced precision), or a wrong derivative rule.
+        """
+        upper, lower = self.upper, self.lower
+        rows, columns = len(lower), upper.shape[1]
+        return float(np.linalg.norm(upper[:rows] - lower[:, :columns], 2)) if columns else 0.0
 
 
 def _padded(rows: list[np.ndarray], width: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from sparsejax.tangent.tangent_constant import checked_eps
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
 INFINITE_SUSPECTED, NOT_A_NUMBER = "infinite_suspected", "nan"
-# Roundings of one product, relative to ||J|| ||u||, that the interval leaves room for.
+# Roundings of one product, relative to ||J|| ||u||, that the interval leaves room for at least.
 ROUNDINGS = 16
 
 
@@ -67,10 +67,13 @@ def tangent_constant_interval(
     For any `y`, a step `u` with `||r + J u|| <= sqrt(eps)` has `<u, J^T y> = <r + J u, y> - <r, y>
     >= -sqrt(eps) ||y|| - <r, y>`, so `kappa_eps >= (-<r, y> - sqrt(eps) ||y||) / ||J^T y||`: the
     lower end, for a `y` from a Krylov space. The upper end is the norm of a step of which
-    `||r + J u||` was evaluated. Both are evaluated on the network itself, with room left for
-    rounding, so that they hold however well the iteration went.
+    `||r + J u||` was evaluated. Both are evaluated on the network itself, so that they hold however
+    well the iteration went, with room left for rounding: 16 roundings, or twice what products with
+    `J` and with `J^T` were seen to disagree by (on a GPU, float32 products are rough unless `f`
+    asks for the highest precision).
 
-    Grows a bidiagonalisation until `upper <= (1 + rtol) lower`, or `max_products` are spent.
+    Grows a bidiagonalisation until `upper <= (1 + rtol) lower`, or `max_products` are spent (four
+    at least).
     `"infinite_suspected"`: the lower end proves that singular values above `s ||J||` do not suffice
     to attain `eps`, with `s` half the digits of the network's arithmetic (6e-8 in float64, 1e-3 in
     float32). At `eps = 0` there is a lower end only. `starts`: vectors of
@@ -179,9 +182,10 @@ def _narrow(linearised, r, ends: list[_Ends], rtol, max_products, starts) -> Non
         above = SmallProblem(krylov.upper, krylov.length)
         below = SmallProblem(krylov.lower, krylov.length)
         norm = max(above.norm, below.norm, krylov.norm)
+        room = max(ROUNDINGS * krylov.rounding, 2 * krylov.defect / norm if norm > 0 else 0.0)
         beyond = np.linalg.norm(r) / (cutoff * norm) if norm > 0 else np.inf
         for end in open_ends:
-            proof = _Proof(linearised, krylov, r, norm, end)
+            proof = _Proof(linearised, krylov, r, norm, room, end)
             # A dual vector depends smoothly on eps; at eps = 0 itself it would be all rounding.
             shortest = below.shortest(max(end.q, blur * krylov.length))
             step = above.shortest(proof.aim(shortest.norm))
@@ -201,9 +205,9 @@ def _narrow(linearised, r, ends: list[_Ends], rtol, max_products, starts) -> Non
 class _Proof:
     """Evaluates both ends on the network itself; sums run in float64 whatever the network's."""
 
-    def __init__(self, linearised, krylov, r, norm: float, end: _Ends):
+    def __init__(self, linearised, krylov, r, norm: float, room: float, end: _Ends):
         self.linearised, self.krylov, self.r, self.norm, self.end = linearised, krylov, r, norm, end
-        self.room = ROUNDINGS * krylov.rounding
+        self.room = room
 
     def error(self, step_norm: float) -> float:
         """Room for the rounding of `||r + J u||`."""

@@ -163,6 +163,9 @@ def test_budget_nan_and_float32_keep_what_is_proved():
     broken = x | {"b": x["b"].at[0, 0].set(jnp.nan)}
     found = sj.tangent.tangent_constant_interval(affine, params, broken, y, eps)
     assert found.status == "nan" and np.isnan(found.lower)
+    broken = x | {"a": x["a"].at[0, 0, 0].set(jnp.nan)}
+    found = sj.tangent.tangent_constant_interval(affine, params, broken, y, eps)
+    assert found.status == "nan" and np.isnan(found.lower)
 
     params, x, y, _, _ = problem(2, decay=0.4, dtype=np.float32)
     single = sj.tangent.tangent_constant_interval(affine, params, x, y, eps)
@@ -204,6 +207,20 @@ def test_bidiagonalisation_keeps_its_relations():
         np.testing.assert_allclose(matrix.T @ left[: len(lower)].T, right.T @ lower.T, atol=1e-13)
         outside = np.abs(lower) - np.abs(np.diag(np.diag(lower)) + np.diag(np.diag(lower, -1), -1))
         assert (np.abs(outside).max() < 1e-13) == (not starts)
+
+
+def test_products_that_disagree_are_noticed():
+    params, x, y, _, _ = problem(6)
+
+    class Rough(Linearisation):
+        def pull(self, vector):
+            return 1.001 * super().pull(vector)
+
+    for kind, least, most in ((Linearisation, 0, 1e-14), (Rough, 5e-4, 2e-3)):
+        krylov = Bidiagonalisation(kind(affine, params, x, y))
+        for _ in range(4):
+            krylov.step()
+        assert least <= krylov.defect / krylov.norm <= most
 
 
 def test_the_small_problem_at_its_ends():
