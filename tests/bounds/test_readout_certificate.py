@@ -123,6 +123,10 @@ def test_the_constant_within_the_ball_is_what_was_promised(wide):
             assert exact <= found.kappa + distance
             misfit = float(sj.squared_loss(lift.apply, X, Y)({**params, **found.readouts}))
             assert misfit <= found.eps
+    # At the reach, misfit and drift together are sqrt(eps), and not less.
+    q, weights = np.sqrt(found.eps), np.asarray(found.readouts["h1->y"])
+    drift = np.linalg.norm(weights) * found.details["drift_at_reach"]["h1"]
+    assert found.margin * q + drift == pytest.approx(q, rel=1e-5)
     # The norm is that of the readouts' move, and their misfit the one that was aimed at.
     moved = {name: found.readouts[name] - found.params[name] for name in found.readouts}
     assert float(jnp.linalg.norm(ravel_pytree(moved)[0])) == pytest.approx(found.kappa, rel=1e-9)

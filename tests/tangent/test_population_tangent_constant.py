@@ -41,6 +41,25 @@ def test_covers_the_closed_form_and_is_not_wide():
     assert np.median(widths) < 1.3
 
 
+def test_a_step_that_overfits_its_pilot_is_not_taken():
+    """Twelve samples in the pilot: what attains eps there often does not for the population."""
+    attained = 0
+    for seed in range(6):
+        found = sj.tangent.population_tangent_constant(
+            linear,
+            jnp.zeros(3),
+            sample,
+            2.0,
+            jax.random.key(seed),
+            batches=8,
+            batch_size=400,
+            pilot_size=12,
+        )
+        misfit = np.sum((np.asarray(found.direction) - TRUE) ** 2) + NOISE**2
+        attained += found.upper == np.inf or misfit <= 2.0
+    assert attained >= 5
+
+
 def test_a_level_below_the_noise_is_not_attained_however_well_a_batch_can_be_fitted():
     """Two samples, three parameters: every batch alone has a finite constant at any eps."""
     few = {"batches": 8, "batch_size": 2, "pilot_size": 2}

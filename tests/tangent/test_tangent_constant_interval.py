@@ -11,6 +11,7 @@ import sparsejax as sj
 from sparsejax.tangent.bidiagonalisation import Bidiagonalisation
 from sparsejax.tangent.linearisation import Linearisation
 from sparsejax.tangent.small_secular import SmallProblem
+from sparsejax.tangent.tangent_constant_interval import _Ends, _Proof
 
 N, C, P = 6, 2, 9
 
@@ -207,6 +208,19 @@ def test_bidiagonalisation_keeps_its_relations():
         np.testing.assert_allclose(matrix.T @ left[: len(lower)].T, right.T @ lower.T, atol=1e-13)
         outside = np.abs(lower) - np.abs(np.diag(np.diag(lower)) + np.diag(np.diag(lower, -1), -1))
         assert (np.abs(outside).max() < 1e-13) == (not starts)
+
+
+def test_a_step_that_misses_eps_proves_nothing():
+    params, x, y, matrix, r = problem(6, decay=1.5)
+    linearised = Linearisation(affine, params, x, y)
+    krylov = Bidiagonalisation(linearised)
+    krylov.step()
+    end = _Ends(1.01 * floor_of(matrix, r))  # further than one direction reaches
+    proof = _Proof(linearised, krylov, r, krylov.norm, 1e-15, end)
+    for reached in (0.9, 0.1):
+        step = SmallProblem(krylov.upper, krylov.length).regularised(reached / krylov.norm**2)
+        proof.bring_down_upper(step)
+        assert end.upper == np.inf and end.direction is None
 
 
 def test_products_that_disagree_are_noticed():
