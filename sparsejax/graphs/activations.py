@@ -1,6 +1,7 @@
 """Activations: one argument per base in-edge, one value in the vertex's activation space."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -24,6 +25,22 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 
 # Degree-one homogeneous on the positive half-line: sigma(c z) = c sigma(z) for c >= 0.
 _POSITIVELY_HOMOGENEOUS = frozenset({"relu", "leaky_relu", "identity"})
+
+# Largest absolute slopes; those of gelu (1.1290) and silu (1.0999) are rounded up.
+_LIPSCHITZ = {
+    "tanh": 1.0,
+    "relu": 1.0,
+    "leaky_relu": 1.0,
+    "identity": 1.0,
+    "sigmoid": 0.25,
+    "softplus": 1.0,
+    "gelu": 1.13,
+    "silu": 1.1,
+    "erf": 2 / math.sqrt(math.pi),
+    "sin": 1.0,
+    "cos": 1.0,
+}
+_BOUND = {"tanh": 1.0, "sigmoid": 1.0, "erf": 1.0, "sin": 1.0, "cos": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +76,16 @@ class Pointwise:
     def positively_homogeneous(self) -> bool:
         """Whether sigma(c z) = c sigma(z) for every c >= 0 (theory: conservation laws)."""
         return self.name in _POSITIVELY_HOMOGENEOUS
+
+    @property
+    def lipschitz(self) -> float:
+        """A Lipschitz constant of sigma on the whole line, infinite where there is none."""
+        return _LIPSCHITZ.get(self.name, math.inf)
+
+    @property
+    def bound(self) -> float:
+        """A bound on |sigma| on the whole line, infinite where there is none."""
+        return _BOUND.get(self.name, math.inf)
 
     def __call__(self, *preactivations: Array) -> Array:
         """`sigma(z_1 + ... + z_m)`; the arguments may carry extra axes, all alike."""

@@ -5,9 +5,22 @@ from sparsejax.tangent.convex_tangent_constant import (
 )
 from sparsejax.tangent.jacobian import Function as Function, jacobian as jacobian
 from sparsejax.tangent.ntk import ntk as ntk
+from sparsejax.tangent.population_tangent_constant import (
+    PopulationTangentConstant as PopulationTangentConstant,
+    population_tangent_constant as population_tangent_constant,
+)
 from sparsejax.tangent.tangent_constant import (
     TangentApproximation as TangentApproximation,
     residual_and_kernel as residual_and_kernel,
     tangent_approximation as tangent_approximation,
     tangent_constant as tangent_constant,
+)
+from sparsejax.tangent.tangent_constant_interval import (
+    TangentConstantInterval as TangentConstantInterval,
+    tangent_constant_interval as tangent_constant_interval,
+    tangent_constant_path as tangent_constant_path,
+)
+from sparsejax.tangent.tangent_constants_along import (
+    TangentConstantsAlong as TangentConstantsAlong,
+    tangent_constants_along as tangent_constants_along,
 )
