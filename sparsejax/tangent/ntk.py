@@ -209,6 +209,9 @@ def _parameters_in_turn(f, params, x, x2, groups, chunk, parameter_chunk):
 @eqx.filter_jit
 def _sharded(f, params, x, x2, outputs, chunk, parameter_chunk, method, mesh):
     """Rows shared out over the mesh's first axis; the last device's are filled up."""
+    # Rows are handed out here, whether or not the mesh has shardings in types.
+    automatic = (jax.sharding.AxisType.Auto,) * len(mesh.axis_names)
+    mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
     n, devices = sample_count(x), mesh.shape[mesh.axis_names[0]]
     missing = -n % devices
     rows = jax.tree.map(
