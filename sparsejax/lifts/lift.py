@@ -27,6 +27,8 @@ from sparsejax.lifts.wiring import DenseWiring, SparseWiring
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sparsejax.lifts.edge_factors import EdgeFactors
+
 Wiring = DenseWiring | SparseWiring
 Params = dict[str, Array]
 
@@ -175,8 +177,32 @@ class Lift(eqx.Module):
             if isinstance(wiring, SparseWiring)
         }
 
-    def _fibres(self, params, x, forms=None) -> tuple[dict[str, Array], int]:
-        """Activations batch-last, `(n, *shape, batch)`; constants keep a batch of one."""
+    def edge_factors(
+        self, params: Params, x: ArrayLike | Mapping[str, ArrayLike]
+    ) -> dict[str, "EdgeFactors"]:
+        """The Jacobian in factors: backward signals and activations, by base edge.
+
+        One forward pass of all samples, and one backward pass per output (`EdgeFactors`).
+
+        Raises:
+            ValueError: the lift has several outputs, or `x` or `params` do not fit.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, sparsejax as sj
+            >>> lift = sj.dense_lift(sj.graphs.mlp(inputs=3, hidden=2, outputs=2), sizes=4)
+            >>> factors = lift.edge_factors(lift.init(jax.random.key(0)), jnp.ones((5, 3)))
+            >>> factors["h1->h2"].signals.shape, factors["h1->h2"].activations.shape
+            ((2, 4, 1, 5), (4, 1, 5))
+        """
+        from sparsejax.lifts.edge_factors import edge_factors
+
+        return edge_factors(self, params, x)
+
+    def _fibres(self, params, x, forms=None, taps=None) -> tuple[dict[str, Array], int]:
+        """Activations batch-last, `(n, *shape, batch)`; constants keep a batch of one.
+
+        `taps`, by edge name, are added to the pre-activations: what derivatives are taken in.
+        """
         module = self.module
         for name in forms if isinstance(forms, Mapping) else ():
             module.edge(name)
@@ -201,6 +227,9 @@ class Lift(eqx.Module):
                     )
                     for edge in module.in_edges(name)
                 ]
+                if taps is not None:
+                    edges = module.in_edges(name)
+                    arguments = [z + taps[e.name] for z, e in zip(arguments, edges, strict=True)]
                 values[name] = _activate(vertex.activation, arguments)
         return values, batch
 

@@ -4,7 +4,14 @@ from sparsejax.tangent.convex_tangent_constant import (
     convex_tangent_constant as convex_tangent_constant,
 )
 from sparsejax.tangent.jacobian import Function as Function, jacobian as jacobian
-from sparsejax.tangent.ntk import ntk as ntk
+from sparsejax.tangent.ntk import (
+    ntk as ntk,
+    ntk_by_leaf as ntk_by_leaf,
+    ntk_diagonal as ntk_diagonal,
+)
+from sparsejax.tangent.ntk_method import KernelMethod as KernelMethod, ntk_method as ntk_method
+from sparsejax.tangent.ntk_vector_product import ntk_vector_product as ntk_vector_product
+from sparsejax.tangent.output_axes import OutputAxes as OutputAxes
 from sparsejax.tangent.population_tangent_constant import (
     PopulationTangentConstant as PopulationTangentConstant,
     population_tangent_constant as population_tangent_constant,

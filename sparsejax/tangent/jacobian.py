@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 Function = Callable[[PyTree, PyTree], Any]
 
@@ -40,3 +41,44 @@ def jacobian(f: Function, params: PyTree, x: PyTree) -> Float[Array, "n c p"]:
         return jax.jacrev(outputs)(theta)
 
     return jax.vmap(of_sample)(x)
+
+
+def grouped_jacobian(
+    f: Function, params: PyTree, x: PyTree, grouped: Callable[[Array], Array]
+) -> PyTree[Float[Array, "n d t f _"]]:
+    """`J` by leaf of the parameters, each raveled, with outputs as `grouped` has them."""
+
+    def of_sample(sample):
+        rows = jax.jacrev(_outputs(f, sample, grouped))(params)
+        return jax.tree.map(lambda leaf, row: row.reshape(*row.shape[:3], leaf.size), params, rows)
+
+    return jax.vmap(of_sample)(x)
+
+
+def jacobian_slice(
+    f: Function,
+    params: PyTree,
+    x: PyTree,
+    grouped: Callable[[Array], Array],
+    start: Int[Array, ""],
+    size: int,
+) -> Float[Array, "n d t f size"]:
+    """`J` in the raveled parameters from `start` on; zero beyond the last one.
+
+    No more samples are differentiated at a time than fit in the memory of the result.
+    """
+    theta, unravel = ravel_pytree(params)
+    padded = jnp.arange(size) + start < theta.shape[0]
+    clipped = jnp.clip(jnp.arange(size) + start, 0, theta.shape[0] - 1)
+
+    def of_sample(sample):
+        rows = jax.jacrev(lambda v: _outputs(f, sample, grouped)(unravel(v)))(theta)
+        return jnp.where(padded, rows[..., clipped], 0)
+
+    at_once = max(1, sample_count(x) * size // theta.shape[0])
+    return jax.lax.map(of_sample, x, batch_size=at_once)
+
+
+def _outputs(f: Function, sample: PyTree, grouped: Callable[[Array], Array]):
+    batch = jax.tree.map(lambda leaf: leaf[None], sample)
+    return lambda params: grouped(f(params, batch).reshape(-1))
