@@ -22,6 +22,14 @@ PROBLEMS = [
     (flow_problems.deep_linear, 8, ("rkc4", "dopri8")),
 ]
 DEFAULT = ("rkc2", "rkc4", "rock2", "rock4", "tsit5")
+# Colours that are told apart without seeing red from green, one a method in all panels.
+STYLES = {
+    "rkc2": ("#0072B2", "o"),
+    "rkc4": ("#D55E00", "s"),
+    "rock2": ("#56B4E9", "^"),
+    "rock4": ("#E69F00", "v"),
+    "tsit5": ("#666666", "D"),
+}
 
 
 def measured(problem, tightest, references, solvers, before: dict) -> dict:
@@ -58,11 +66,13 @@ def draw(rows: list[dict], path) -> None:
     figure, axes = plt.subplots(2, len(rows), figsize=(4 * len(rows), 6.5), sharex="col")
     axes = axes.reshape(2, len(rows))
     for (top, bottom), row in zip(axes.T, rows, strict=True):
-        for name, points in row["solvers"].items():
+        for name in (name for name in STYLES if name in row["solvers"]):
+            points, (color, marker) = row["solvers"][name], STYLES[name]
+            style = {"color": color, "marker": marker, "markersize": 4}
             errors = [p["error"] for p in points]
             work = [p["gradient_evaluations"] + p.get("hessian_vector_products", 0) for p in points]
-            top.loglog(errors, work, "o-", label=name, markersize=4)
-            bottom.loglog(errors, [p["seconds"] for p in points], "o-", markersize=4)
+            top.loglog(errors, work, label=name, **style)
+            bottom.loglog(errors, [p["seconds"] for p in points], **style)
         top.set_title(row["problem"], fontsize=9)
         bottom.set_xlabel("relative error at the end")
         bottom.invert_xaxis()
