@@ -44,7 +44,7 @@ def weighted_path(solver, adjoint, start):
 @pytest.mark.parametrize(
     "method",
     [
-        lambda mode: RKC2(max_stages=20, derivative=mode),
+        pytest.param(lambda mode: RKC2(max_stages=20, derivative=mode), marks=pytest.mark.slow),
         pytest.param(lambda mode: ROCK2(max_stages=40, derivative=mode), marks=pytest.mark.slow),
         pytest.param(lambda mode: ROCK4(derivative=mode), marks=pytest.mark.slow),
         pytest.param(lambda mode: RKC4(max_stages=40, derivative=mode), marks=pytest.mark.slow),
