@@ -18,14 +18,14 @@ from sparsejax.dynamics.finiteness import require_finite
 from sparsejax.dynamics.long_run import host_watch
 from sparsejax.dynamics.recording import Probe, at_saved_times, blank, checked_probes
 from sparsejax.dynamics.sampling import Sampling
-from sparsejax.dynamics.stop import Stop, first_met, margins
+from sparsejax.dynamics.stop import Stop, margins
 from sparsejax.dynamics.trajectory import (
     COMPLETED,
     DIVERGED,
     NAN,
-    REACHED,
     UNDER_WAY,
     Trajectory,
+    code_once_stopped,
 )
 
 
@@ -157,8 +157,7 @@ class Descent(eqx.Module):
 
     def _stopped(self, code, position, loss, squared) -> Int[Array, ""]:
         found = margins(self.thresholds, loss, squared, position.first_loss)
-        met = REACHED + first_met(self.thresholds, found, position.first_margins)
-        return jnp.where((code == UNDER_WAY) & (jnp.min(found) <= 0), met, code)
+        return code_once_stopped(code, self.thresholds, found, position.first_margins)
 
     def through(self) -> DescentPosition:
         """All steps, in loops of fixed length: those that can be differentiated backwards."""

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from sparsejax.dynamics.stop import first_met, margins
-from sparsejax.dynamics.trajectory import COMPLETED, NAN, REACHED, UNDER_WAY
+from sparsejax.dynamics.stop import margins
+from sparsejax.dynamics.trajectory import COMPLETED, NAN, UNDER_WAY, code_once_stopped
 
 Field = Callable[..., Array]
 
@@ -130,13 +130,9 @@ class FixedSteps(NamedTuple):
         if self.thresholds:
             loss, squared = self.measured(y0)
             start = margins(self.thresholds, loss, squared, loss)
-            code = self._stopped(code, start, start)
+            code = code_once_stopped(code, self.thresholds, start, start)
         states = jnp.broadcast_to(y0, (*self.plan.ts.shape, *y0.shape))
         return FixedStepPosition(y0, zero, none, code, states, loss, start)
-
-    def _stopped(self, code, found, start) -> Int[Array, ""]:
-        met = REACHED + first_met(self.thresholds, found, start)
-        return jnp.where((code == UNDER_WAY) & (jnp.min(found) <= 0), met, code)
 
     def through(self, y0: Float[Array, " p"]) -> FixedStepPosition:
         """All steps in one bare loop, without a look at stop conditions."""
@@ -195,7 +191,7 @@ class FixedSteps(NamedTuple):
             found = margins(self.thresholds, *self.measured(y), position.first_loss)
             # The end of the time is the lesser news.
             open_end = jnp.where(position.code == COMPLETED, UNDER_WAY, position.code)
-            met = self._stopped(open_end, found, position.first_margins)
+            met = code_once_stopped(open_end, self.thresholds, found, position.first_margins)
             code = jnp.where(met == UNDER_WAY, position.code, met)
             return dataclasses.replace(position, code=code)
 

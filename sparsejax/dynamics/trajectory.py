@@ -1,13 +1,15 @@
 """What a run leaves: parameters, losses and probes at saved times, and how it ended."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from sparsejax.dynamics.stop import CONDITIONS
+from sparsejax.dynamics.stop import CONDITIONS, first_met
 
 UNDER_WAY = -1  # of a run that has not ended; no trajectory has it
 COMPLETED, DIVERGED, NAN, STEP_BUDGET, STEP_UNDERFLOW, REACHED = range(6)
@@ -23,6 +25,17 @@ STATUSES = (
 )
 WALL_CLOCK = STATUSES.index("wall_clock_exhausted")
 ENERGY_FACTOR, ENERGY_CEILING = 1000.0, 0.01
+
+
+def code_once_stopped(
+    code: Int[Array, ""],
+    thresholds: Mapping[str, Array],
+    found: Float[Array, " k"],
+    at_start: Float[Array, " k"],
+) -> Int[Array, ""]:
+    """The code of a run under way whose margins are `found`: another where a condition is met."""
+    met = REACHED + first_met(thresholds, found, at_start)
+    return jnp.where((code == UNDER_WAY) & (jnp.min(found) <= 0), met, code)
 
 
 class Trajectory(eqx.Module):

@@ -2,6 +2,7 @@
 
 import functools
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import scipy.stats
@@ -55,7 +56,7 @@ def expected_cone_size(
         return Expectation(nodes, "limit")
     if all(count == 1 for count in paths.values()):
         return Expectation(_along_paths(law, vertex, depth), "exact")
-    return Expectation(_by_expectations(law, vertex, depth), "upper_bound")
+    return Expectation(_by_expectations(law, vertex, depth, paths), "upper_bound")
 
 
 def _walks(law: LiftLaw, vertex: str, depth: int) -> tuple[Counter[str], float]:
@@ -124,7 +125,7 @@ def _without_tail(probabilities: Float[np.ndarray, " m"]) -> Float[np.ndarray, "
     return probabilities[: seen[-1] + 1]
 
 
-def _by_expectations(law: LiftLaw, vertex: str, depth: int) -> float:
+def _by_expectations(law: LiftLaw, vertex: str, depth: int, above: Iterable[str]) -> float:
     """Jensen: `E[(1 - q)^N] >= (1 - q)^E[N]`, jointly for all edges that leave a source."""
     module = law.module
 
@@ -134,18 +135,10 @@ def _by_expectations(law: LiftLaw, vertex: str, depth: int) -> float:
         if name == vertex:
             return 1.0  # modules have no cycles: nothing but itself
         missed = 1.0
-        for edge in module.edges:
-            if (
-                edge.source == name
-                and left
-                and edge.name in duplicated_in_edges(module, edge.target)
-            ):
+        for edge in module.out_edges(name) if left else ():
+            if edge.name in duplicated_in_edges(module, edge.target):
                 share = law.in_degrees[edge.name] / law.sources(edge.name)
                 missed *= (1 - share) ** reached(edge.target, left - 1)
         return law.fibre_sizes[name] * (1 - missed)
 
-    above, level = {vertex}, {vertex}
-    for _ in range(depth):
-        level = {module.edge(e).source for name in level for e in duplicated_in_edges(module, name)}
-        above |= level
     return sum(reached(name, depth) for name in above)
