@@ -1,10 +1,6 @@
 """Stop conditions, checkpoints and kills of discrete methods: it stays the same trajectory."""
 
 import functools
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +13,8 @@ import pytest
 import sparsejax as sj
 from sparsejax.dynamics import Checkpoints, Stop, identity_of
 from sparsejax.dynamics.flow_progress import FlowProgress
+
+from .killed import killed_after
 
 RNG = np.random.default_rng(0)
 A, Y = RNG.normal(size=(12, 3)), RNG.normal(size=12)
@@ -243,34 +241,8 @@ def test_the_bar_counts_steps_and_no_terminal_is_no_bar(undisturbed, capsys, mon
     assert seen[-1].startswith("step 40 of 40, loss ") and "40 gradients" in seen[-1]
 
 
-SCRIPT = """
-import jax, sys, time
-jax.config.update("jax_enable_x64", True)
-sys.path.insert(0, sys.argv[1])
-import test_long_descent as here
-from sparsejax.dynamics.checkpoint import Checkpoints
-save = Checkpoints.save
-def slow(self, number, state):
-    save(self, number, state)
-    print(number, flush=True)
-    time.sleep(0.2)
-Checkpoints.save = slow
-here.noisy(sys.argv[2])
-"""
-
-
 @pytest.mark.slow
 def test_a_process_that_is_killed_leaves_the_same_trajectory(undisturbed, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path)]
-    root = str(Path(sj.__file__).parent.parent)
-    for checkpoints in (1, 2, 2):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
-        )
-        for _ in range(checkpoints):
-            assert process.stdout.readline().strip()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+    killed_after((1, 2, 2), "test_long_descent", "noisy", tmp_path)
     assert len(Checkpoints(tmp_path, {})._files()) == 2
     assert_same_bits(noisy(tmp_path), undisturbed)

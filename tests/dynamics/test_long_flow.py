@@ -1,10 +1,6 @@
 """Checkpoints, kills and budgets of a flow on the host's watch: it stays the same trajectory."""
 
 import io
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +13,8 @@ from rich.console import Console
 import sparsejax as sj
 from sparsejax.dynamics import Checkpoints, Stop, identity_of
 from sparsejax.dynamics.flow_progress import FlowProgress
+
+from .killed import killed_after
 
 START = jnp.array([0.01, 0.6, -0.3])
 TS = np.linspace(0, 8, 9)
@@ -183,33 +181,7 @@ def test_no_terminal_no_bar_and_the_same_flow(undisturbed, capsys):
     np.testing.assert_array_equal(found.params, undisturbed.params)
 
 
-SCRIPT = """
-import jax, sys, time
-jax.config.update("jax_enable_x64", True)
-sys.path.insert(0, sys.argv[1])
-import test_long_flow as here
-from sparsejax.dynamics.checkpoint import Checkpoints
-save = Checkpoints.save
-def slow(self, number, state):
-    save(self, number, state)
-    print(number, flush=True)
-    time.sleep(0.2)
-Checkpoints.save = slow
-here.flow(sys.argv[2])
-"""
-
-
 @pytest.mark.slow
 def test_a_process_that_is_killed_leaves_the_same_trajectory(undisturbed, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path)]
-    root = str(Path(sj.__file__).parent.parent)
-    for checkpoints in (1, 3, 2):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
-        )
-        for _ in range(checkpoints):
-            assert process.stdout.readline().strip()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+    killed_after((1, 3, 2), "test_long_flow", "flow", tmp_path)
     assert_same_bits(flow(tmp_path), undisturbed)
