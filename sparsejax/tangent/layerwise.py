@@ -14,8 +14,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from sparsejax.tangent.gram import gram
 from sparsejax.tangent.output_axes import Grouping
 
-# Entries of an array that a block of vertices may take.
+# Entries of an array of Gram matrices that a block of vertices may take.
 BLOCK_ENTRIES = 1 << 22
+# Derivatives are multiplied out in blocks that stay in a core's cache, but in so many rows that the
+# sum over blocks, which is read and written once a block, costs little beside the products.
+CACHED_ENTRIES, FEWEST_ROWS = 1 << 17, 512
 # One multiplication outside a matrix product costs as much as so many inside one.
 OUTSIDE = 4
 
@@ -114,15 +117,14 @@ def edge_kernel(
     if k == 0:
         return jnp.zeros((n, m, d, f, f) if pairs else (n, d, f, f), left.signals.dtype)
     of_vertices = _rows_kernel if form == "rows" else _grams_kernel
-    samples = max(n, m)
-    largest = (
-        k * i * o * samples * d * t * f
-        if form == "rows"
-        else samples * (samples if pairs else 1) * max(1, o * d * t * f)
-    )
-    size = max(1, BLOCK_ENTRIES // largest)
+    samples, rows = max(n, m), k * i * o
+    if form == "rows":
+        size = max(FEWEST_ROWS, CACHED_ENTRIES // (samples * d * t * f)) // rows
+    else:
+        size = BLOCK_ENTRIES // (samples * (samples if pairs else 1) * max(1, o * d * t * f))
+    size = max(1, size)
     if weights is not None:
-        size = min(size, max(1, weights // (k * i * o)))
+        size = min(size, max(1, weights // rows))
 
     def of_block(block):
         signals, signals2, predecessors, present = block
