@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -288,24 +288,31 @@ def _draw(
     return f, f.init(weight_key)
 
 
-Ladder = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+class Ladder(NamedTuple):
+    """What was measured of one kind of lift, by size."""
+
+    sizes: Float[np.ndarray, " s"]
+    drifts: Float[np.ndarray, "lifts s"]
+    kernels: Float[np.ndarray, "lifts s n n"]
+    coarse: Float[np.ndarray, "lifts s"]
+    losses: Float[np.ndarray, "lifts s"]
 
 
 def _ladder(measurements: Measurements, kind: str) -> Ladder:
-    """Sizes (s,), drifts (lifts, s), kernels (lifts, s, n, n), coarse drifts and loss ratios."""
     rows = [v for name, v in measurements.items() if name.startswith(kind)]
     sizes = np.unique([int(v["size"]) for v in rows])
     by_size = [[v for v in rows if int(v["size"]) == size] for size in sizes]
-    columns = [
-        np.stack([np.stack([read(v) for v in of_size]) for of_size in by_size], axis=1)
-        for read in (
-            lambda v: v["drift"],
-            lambda v: v["kernel"],
-            lambda v: v.get("drift_coarse", np.nan),
-            lambda v: v["losses"][-1] / v["losses"][0],
-        )
-    ]
-    return sizes.astype(float), *columns
+
+    def column(read: Callable[[dict[str, np.ndarray]], Any]) -> np.ndarray:
+        return np.stack([np.stack([read(v) for v in of_size]) for of_size in by_size], axis=1)
+
+    return Ladder(
+        sizes=sizes.astype(float),
+        drifts=column(lambda v: v["drift"]),
+        kernels=column(lambda v: v["kernel"]),
+        coarse=column(lambda v: np.asarray(v.get("drift_coarse", np.nan))),
+        losses=column(lambda v: v["losses"][-1] / v["losses"][0]),
+    )
 
 
 def _spread(kernels: Float[np.ndarray, "lifts s n n"]) -> Float[np.ndarray, " s"]:

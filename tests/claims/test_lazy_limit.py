@@ -87,11 +87,11 @@ def test_spread_of_a_known_law():
 def test_the_interval_covers_the_slope_as_often_as_it_says():
     rng, sizes = np.random.default_rng(1), np.array([1.0, 2.0, 4.0, 8.0])
     covered = 0
-    for _ in range(200):
-        values = sizes**-1.0 * np.exp(0.5 * rng.normal(size=(10, 4)))
+    for _ in range(60):
+        values = sizes**-1.0 * np.exp(0.5 * rng.normal(size=(8, 4)))
         found = _exponent(sizes, values, lambda v: v.mean(axis=0), 0.9)
         covered += found.low < -1 < found.high
-    assert 0.83 * 200 < covered < 0.97 * 200
+    assert 0.8 * 60 < covered < 0.99 * 60
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,6 @@ def test_the_interval_covers_the_slope_as_often_as_it_says():
         ({"lifts": 2}, "lifts: at least 3"),
         ({"dt": 0.0}, "dt: must be positive"),
         ({"confidence": 1.0}, "confidence: must lie"),
-        ({"parametrisation": "standard"}, "parametrisation: 'ntk' or 'mean_field'"),
         ({"in_degree": 6}, "in_degree: 6 is above"),
     ],
 )
