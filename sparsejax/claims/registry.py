@@ -156,6 +156,15 @@ CLAIMS = Registry(
             "Woodworth et al., COLT 2020 (arXiv 2002.09277)",
             "sparsejax.claims.diagonal_linear_bias",
         ),
+        Entry(
+            "lazy-limit",
+            "In dense networks under the NTK parametrisation the tangent kernel's relative drift "
+            "along training falls at least like width^(-1/2), and its spread at initialisation "
+            "like width^(-1/2); for random sparse lifts of constant in-degree both are measured.",
+            "Jacot et al., NeurIPS 2018 (arXiv 1806.07572); Lee et al., NeurIPS 2019 "
+            "(arXiv 1902.06720); Huang, Yau, ICML 2020 (arXiv 1909.08156); sparse lifts: open",
+            "sparsejax.claims.lazy_limit",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

@@ -35,6 +35,10 @@ from sparsejax.lifts.in_tree import InTree as InTree, uniform_in_tree as uniform
 from sparsejax.lifts.lift import Lift as Lift, LiftError as LiftError, Params as Params
 from sparsejax.lifts.lift_from_edges import lift_from_edges as lift_from_edges
 from sparsejax.lifts.lift_law import LiftLaw as LiftLaw
+from sparsejax.lifts.ntk_parametrisation import (
+    NtkParametrised as NtkParametrised,
+    ntk_parametrised as ntk_parametrised,
+)
 from sparsejax.lifts.random_sparse_lift import random_sparse_lift as random_sparse_lift
 from sparsejax.lifts.sparse_product import sparse_product as sparse_product
 from sparsejax.lifts.unrolling import Unrolled as Unrolled, unroll as unroll

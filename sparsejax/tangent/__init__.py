@@ -3,7 +3,15 @@
 from sparsejax.tangent.convex_tangent_constant import (
     convex_tangent_constant as convex_tangent_constant,
 )
+from sparsejax.tangent.extreme_eigenvalues import (
+    ExtremeEigenvalues as ExtremeEigenvalues,
+    extreme_eigenvalues as extreme_eigenvalues,
+)
 from sparsejax.tangent.jacobian import Function as Function, jacobian as jacobian
+from sparsejax.tangent.kernel_drift import (
+    KernelDrift as KernelDrift,
+    kernel_drift as kernel_drift,
+)
 from sparsejax.tangent.ntk import (
     ntk as ntk,
     ntk_by_leaf as ntk_by_leaf,
@@ -15,6 +23,26 @@ from sparsejax.tangent.output_axes import OutputAxes as OutputAxes
 from sparsejax.tangent.population_tangent_constant import (
     PopulationTangentConstant as PopulationTangentConstant,
     population_tangent_constant as population_tangent_constant,
+)
+from sparsejax.tangent.spectral_density import (
+    Estimate as Estimate,
+    SpectralDensity as SpectralDensity,
+    spectral_density as spectral_density,
+)
+from sparsejax.tangent.spectrum import (
+    KernelSpectrum as KernelSpectrum,
+    kernel_spectrum as kernel_spectrum,
+)
+from sparsejax.tangent.spectrum_probes import (
+    KernelProbe as KernelProbe,
+    KernelRecord as KernelRecord,
+    LanczosProbe as LanczosProbe,
+    LanczosRecord as LanczosRecord,
+)
+from sparsejax.tangent.spectrum_summaries import (
+    effective_rank as effective_rank,
+    residual_shares as residual_shares,
+    target_alignment as target_alignment,
 )
 from sparsejax.tangent.tangent_constant import (
     TangentApproximation as TangentApproximation,
@@ -30,4 +58,9 @@ from sparsejax.tangent.tangent_constant_interval import (
 from sparsejax.tangent.tangent_constants_along import (
     TangentConstantsAlong as TangentConstantsAlong,
     tangent_constants_along as tangent_constants_along,
+)
+from sparsejax.tangent.trace_estimates import (
+    TraceEstimates as TraceEstimates,
+    log_determinant as log_determinant,
+    trace_estimates as trace_estimates,
 )

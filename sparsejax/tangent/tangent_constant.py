@@ -163,10 +163,18 @@ def _solve(kernel: Array, residual: Array, eps: int | float | Array) -> _Secular
 
 @jax.jit
 def _secular(kernel: Array, residual: Array, eps: Array, resolution: Array) -> _Secular:
-    """Minimise `||u||` subject to `||r + J u||^2 <= eps`, all in the eigenbasis of `K = J J^T`."""
     w, v = jnp.linalg.eigh(kernel)
-    c = v.T @ residual
     cutoff = kernel.shape[0] * resolution.astype(kernel.dtype) * jnp.max(jnp.abs(w))
+    return secular_solution(w, v, residual, eps, cutoff)
+
+
+def secular_solution(w: Array, v: Array, residual: Array, eps: Array, cutoff: Array) -> _Secular:
+    """Minimise `||u||` subject to `||r + J u||^2 <= eps`, all in the eigenbasis of `K = J J^T`.
+
+    `w` are the eigenvalues in any order, the columns of `v` their vectors; those of at most
+    `cutoff` count as zero.
+    """
+    c = v.T @ residual
     seen = w > cutoff
     w_seen = jnp.where(seen, w, 1)
     squares = jnp.square(c)
@@ -180,7 +188,7 @@ def _secular(kernel: Array, residual: Array, eps: Array, resolution: Array) -> _
     gap = jnp.where(eps > floor, eps - floor, 1)
     ratio = jnp.sqrt(jnp.maximum((total - floor) / gap, 1)) - 1
     w_min = jnp.min(jnp.where(seen, w, jnp.inf))
-    tiny = jnp.finfo(kernel.dtype).tiny
+    tiny = jnp.finfo(w.dtype).tiny
     low = jnp.log(jnp.maximum(ratio / jnp.max(w_seen), tiny))
     high = jnp.log(jnp.maximum(ratio / w_min, tiny))
 
