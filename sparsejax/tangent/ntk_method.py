@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from sparsejax.tangent.jacobian import Function, sample_count
-from sparsejax.tangent.layerwise import factors_of, layers_of, multiplications
+from sparsejax.tangent.layerwise import OUTSIDE, factors_of, layers_of, multiplications
 from sparsejax.tangent.output_axes import Grouping, Outputs, checked_outputs, grouping
 
 
@@ -27,8 +27,9 @@ def ntk_method(
 ) -> KernelMethod:
     """How `ntk(f, params, x, x2, outputs=outputs)` goes about it unless told.
 
-    The model counts the multiplications that form the factors and those that contract them; those
-    outside of a matrix product count four times. Only shapes are looked at.
+    The model counts the multiplications that form Jacobian or factors and those that contract them;
+    what is done outside of a matrix product, as the writing of either is, counts four times. Only
+    shapes are looked at.
 
     Raises:
         ValueError: as `ntk`.
@@ -69,7 +70,9 @@ def costs(
     d, t, f_kept = groups.sizes
     entries = (n * m / (1 if x2 is not None else 2)) if pairs else n
     parameters = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
-    jacobian = parameters * (samples * d * t * f_kept + entries * d * t * f_kept**2)
+    # A backward pass per output, through every weight.
+    backward = float(parameters * samples * d * t * f_kept)
+    jacobian = (1 + OUTSIDE) * backward + parameters * entries * d * t * f_kept**2
     layers = layers_of(f)
     if layers is None:
         return KernelMethod("jacobian", jacobian, None)
@@ -77,10 +80,11 @@ def costs(
     right = left
     if x2 is not None:
         right = jax.eval_shape(lambda p, x: factors_of(layers, p, x, groups), params, x2)
-    # A backward pass per output, through every weight; maps that share weights are multiplied out.
-    layerwise = float(parameters * samples * d * t * f_kept)
+    layerwise = backward
     for name, factors in left.items():
         other = None if x2 is None else right[name]
-        layerwise += min(multiplications(factors, other, pairs))
+        # Maps that share weights are multiplied out: there, signals are the Jacobian.
+        signals = factors.signals.size + (0 if other is None else other.signals.size)
+        layerwise += OUTSIDE * signals + min(multiplications(factors, other, pairs))
     method = "layerwise" if layerwise <= jacobian else "jacobian"
     return KernelMethod(method, float(jacobian), layerwise)
