@@ -156,6 +156,13 @@ CLAIMS = Registry(
             "Woodworth et al., COLT 2020 (arXiv 2002.09277)",
             "sparsejax.claims.diagonal_linear_bias",
         ),
+        Entry(
+            "linearised-dynamics",
+            "In the NTK parametrisation, the distance over a whole training between a random lift "
+            "and its linearisation, in outputs and in weights, falls as the lift grows.",
+            "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)",
+            "sparsejax.claims.linearised_dynamics",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

@@ -187,6 +187,14 @@ def test_factors_of_every_sign_and_size(step_size):
         np.testing.assert_allclose(path.params(INF), 1, rtol=1e-15)
 
 
+def test_divergence_leaves_no_nan_among_many_modes():
+    path = linearised_descent(network, W, X, Y, 50.0)
+    late = np.array([INF, 1000.0])
+    assert path.status == "diverges" and np.isfinite(path.losses(3))
+    for found in (path.losses(late), path.outputs(late), flat(path.params(late))):
+        assert np.isposinf(found).all()
+
+
 def test_slow_modes_keep_their_digits():
     """`(1 - exp(-2 w t)) / w` is `2 t` for small w, and steps do the same."""
     w = jnp.array([0.0, 1e-300, 1e-18, 1e-3])
@@ -219,6 +227,10 @@ def test_decomposition_is_exact_where_jax_runs_in_float32():
         found = [path.outputs(0.7), path.predict(x, 0.7), path.distance(0.7), path.losses(0.7)]
         assert path.eigenvalues.dtype == np.float64
         assert all(array.dtype == np.float32 for array in found)
+        # A factor of 1/2 for 60 steps: exponents of float32 would leave five digits.
+        one = jnp.ones((1, 1), jnp.float32)
+        halved = linearised_descent(lambda w, x: x @ w, one[0] * 0, one, one[0], 0.25)
+        np.testing.assert_allclose(halved.losses(60), 0.5**120, rtol=3e-7)
     expected = [exact.outputs(0.7), exact.outputs(0.7), exact.distance(0.7), exact.losses(0.7)]
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=3e-5, atol=3e-6)
