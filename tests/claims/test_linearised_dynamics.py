@@ -94,11 +94,9 @@ def test_networks_are_lifts_with_scaled_standard_normal_weights():
     f, params = _parametrised(config, lift, 1, False)
     every = np.concatenate([np.ravel(w) for w in params.values()])
     np.testing.assert_allclose([every.mean(), every.std()], [0, 1], atol=0.15)
-    # A linear network, layer by layer: weights by the root of the in-degree, which is 1 from every
-    # coordinate of the input.
+    # A linear network, layer by layer: weights over the root of the in-degree.
     w = {name: np.asarray(value).reshape(-1) for name, value in params.items()}
-    inputs = [name for name in w if name.endswith("->h1") and name != "one->h1"]
-    h = np.asarray(x) @ (3 * np.stack([w[name] for name in inputs])) + 0.25 * w["one->h1"]
+    h = np.asarray(x) @ (3 / np.sqrt(2) * w["x->h1"].reshape(2, 16)) + 0.25 * w["one->h1"]
     h = h @ (3 / 4 * w["h1->h2"].reshape(16, 16)) + 0.25 * w["one->h2"]
     expected = h @ (1 / 4 * w["h2->y"].reshape(16, 1)) + 0.25 * w["one->y"]
     np.testing.assert_allclose(f(params, x), expected, rtol=1e-12)

@@ -5,7 +5,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.linalg
 
@@ -103,16 +102,22 @@ def test_limit_is_the_pseudo_inverse_and_the_floor_stays(flow):
 def test_descent_is_descent(descent):
     """Step by step, weights, losses and where they lead, on training and test points."""
     f_lin = linearize(network, W)
-    run = sj.gradient_descent(sj.squared_loss(f_lin, X, Y), W, optax.sgd(0.1), steps=6)
-    steps = np.arange(7)
-    np.testing.assert_allclose(descent.losses(steps), run.losses, rtol=1e-12)
+    step = jax.jit(jax.value_and_grad(sj.squared_loss(f_lin, X, Y)))
+    losses, path, steps = [], [W], np.arange(4)
+    for _ in steps:
+        loss, slope = step(path[-1])
+        losses.append(loss)
+        path.append(jax.tree.map(lambda w, s: w - 0.1 * s, path[-1], slope))
+    weights = jax.tree.map(lambda *w: jnp.stack(w), *path[:-1])
+    np.testing.assert_allclose(descent.losses(steps), losses, rtol=1e-12)
     found = descent.params(steps)
-    np.testing.assert_allclose(flat(found), flat(run.params), atol=1e-13)
+    np.testing.assert_allclose(flat(found), flat(weights), atol=1e-13)
     for x, outputs in ((X, descent.outputs(steps)), (X_TEST, descent.predict(X_TEST, steps))):
-        expected = jax.vmap(lambda w: f_lin(w, x))(run.params)  # noqa: B023
+        expected = jax.vmap(lambda w: f_lin(w, x))(weights)  # noqa: B023
         np.testing.assert_allclose(outputs, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_flow_of_the_linearised_network_and_of_its_outputs(flow):
     """Three ways to the same flow: in the weights, in the outputs, in closed form."""
     t1, settings = 2.0, {"saveat": np.array([0.5, 2.0]), "solver": "rk4", "dt": 0.01}
@@ -165,7 +170,7 @@ def test_ridge_is_that_of_the_loss():
         np.testing.assert_allclose(found.losses(INF), np.sum((r + j @ limit) ** 2), rtol=1e-10)
 
 
-@pytest.mark.parametrize("step_size", [0.3, 0.75, 1.0, 1.25])
+@pytest.mark.parametrize("step_size", [0.75, 1.0, 1.25])
 def test_factors_of_every_sign_and_size(step_size):
     """One mode of eigenvalue one: the factor is `1 - 2 step_size`, or the mode is not seen."""
     x, y = jnp.ones((1, 1)), jnp.array([1.0])
