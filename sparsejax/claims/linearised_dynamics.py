@@ -63,7 +63,7 @@ class LinearisedDynamics:
 
     name = "linearised-dynamics"
     statement = (
-        "In the NTK parametrisation, the distance over a whole training between a random lift and "
+        "In the NTK parametrisation, the distance up to a fixed time between a random lift and "
         "its linearisation, in outputs and in weights, falls as the lift grows."
     )
     source = "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)"

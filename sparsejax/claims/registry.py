@@ -158,7 +158,7 @@ CLAIMS = Registry(
         ),
         Entry(
             "linearised-dynamics",
-            "In the NTK parametrisation, the distance over a whole training between a random lift "
+            "In the NTK parametrisation, the distance up to a fixed time between a random lift "
             "and its linearisation, in outputs and in weights, falls as the lift grows.",
             "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)",
             "sparsejax.claims.linearised_dynamics",
