@@ -41,6 +41,7 @@ from sparsejax.lifts import (  # noqa: E402
     random_sparse_lift as random_sparse_lift,
 )
 from sparsejax.tangent import (  # noqa: E402
+    linearize as linearize,
     ntk as ntk,
     tangent_approximation as tangent_approximation,
     tangent_constant as tangent_constant,

@@ -165,6 +165,13 @@ CLAIMS = Registry(
             "(arXiv 1902.06720); Huang, Yau, ICML 2020 (arXiv 1909.08156); sparse lifts: open",
             "sparsejax.claims.lazy_limit",
         ),
+        Entry(
+            "linearised-dynamics",
+            "In the NTK parametrisation, the distance up to a fixed time between a random lift "
+            "and its linearisation, in outputs and in weights, falls as the lift grows.",
+            "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)",
+            "sparsejax.claims.linearised_dynamics",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

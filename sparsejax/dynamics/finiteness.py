@@ -2,10 +2,10 @@
 
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import ArrayLike, PyTree
 
 
-def concrete(array: Array) -> np.ndarray | None:
+def concrete(array: ArrayLike) -> np.ndarray | None:
     """The values of an array, or None inside a trace, where they are unknown."""
     try:
         return np.asarray(array)

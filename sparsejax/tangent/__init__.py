@@ -12,6 +12,15 @@ from sparsejax.tangent.kernel_drift import (
     KernelDrift as KernelDrift,
     kernel_drift as kernel_drift,
 )
+from sparsejax.tangent.linearised_dynamics import (
+    LinearisedDynamics as LinearisedDynamics,
+    linearised_descent as linearised_descent,
+    linearised_flow as linearised_flow,
+)
+from sparsejax.tangent.linearised_flow_of_loss import (
+    LinearisedFlow as LinearisedFlow,
+    linearised_flow_of_loss as linearised_flow_of_loss,
+)
 from sparsejax.tangent.ntk import (
     ntk as ntk,
     ntk_by_leaf as ntk_by_leaf,
@@ -58,6 +67,11 @@ from sparsejax.tangent.tangent_constant_interval import (
 from sparsejax.tangent.tangent_constants_along import (
     TangentConstantsAlong as TangentConstantsAlong,
     tangent_constants_along as tangent_constants_along,
+)
+from sparsejax.tangent.taylor import (
+    TaylorPolynomial as TaylorPolynomial,
+    linearize as linearize,
+    taylor_expand as taylor_expand,
 )
 from sparsejax.tangent.trace_estimates import (
     TraceEstimates as TraceEstimates,
