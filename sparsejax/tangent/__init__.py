@@ -16,6 +16,7 @@ from sparsejax.tangent.population_tangent_constant import (
     PopulationTangentConstant as PopulationTangentConstant,
     population_tangent_constant as population_tangent_constant,
 )
+from sparsejax.tangent.sum_by_group import sum_by_group as sum_by_group
 from sparsejax.tangent.tangent_constant import (
     TangentApproximation as TangentApproximation,
     residual_and_kernel as residual_and_kernel,

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax.bounds import compare, least_eigenvalue, path_length, rayleigh, step_curvatures
+from sparsejax.bounds import (
+    compare,
+    kernel_rates,
+    least_eigenvalue,
+    path_length,
+    rayleigh,
+    step_curvatures,
+)
 
 RNG = np.random.default_rng(0)
 TS = np.linspace(0, 1, 33) ** 2 * 2
@@ -147,3 +154,20 @@ def test_curvature_along_a_step_against_finite_differences():
             ]
             second = (losses[0] - 2 * losses[1] + losses[2]) / 1e-8
             np.testing.assert_allclose(found[step, point], second / length**2, rtol=1e-4, atol=1e-5)
+
+
+def test_an_eigenvalue_of_rounding_promises_nothing():
+    """A kernel of rank one on two samples: its least eigenvalue may come out on either side of 0."""
+    values = []
+    for seed in range(30):
+        row = np.random.default_rng(seed).normal(size=(1, 2))
+        x, y = jnp.asarray(np.repeat(row, 3, axis=0)), jnp.ones(3)
+        kernel = np.asarray(sj.ntk(linear, jnp.zeros(2), x)) / 3
+        values.append(np.linalg.eigvalsh(kernel)[0])
+        if seed < 3:
+            flow = run(linear, jnp.zeros(2), x, y)
+            rates = kernel_rates(linear, flow, x, y)
+            assert (np.asarray(rates.least) == 0).all()
+            bound = least_eigenvalue(linear, flow, x, y, rates=rates)
+            np.testing.assert_array_equal(bound.values, bound.initial)
+    assert max(values) > 0
