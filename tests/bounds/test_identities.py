@@ -157,17 +157,17 @@ def test_curvature_along_a_step_against_finite_differences():
 
 
 def test_an_eigenvalue_of_rounding_promises_nothing():
-    """A kernel of rank one on two samples: its least eigenvalue may come out on either side of 0."""
-    values = []
-    for seed in range(30):
+    """That of a kernel of rank one comes out on either side of zero: here, above."""
+    for seed in range(100):
         row = np.random.default_rng(seed).normal(size=(1, 2))
-        x, y = jnp.asarray(np.repeat(row, 3, axis=0)), jnp.ones(3)
-        kernel = np.asarray(sj.ntk(linear, jnp.zeros(2), x)) / 3
-        values.append(np.linalg.eigvalsh(kernel)[0])
-        if seed < 3:
-            flow = run(linear, jnp.zeros(2), x, y)
-            rates = kernel_rates(linear, flow, x, y)
-            assert (np.asarray(rates.least) == 0).all()
-            bound = least_eigenvalue(linear, flow, x, y, rates=rates)
-            np.testing.assert_array_equal(bound.values, bound.initial)
-    assert max(values) > 0
+        x = jnp.asarray(np.repeat(row, 4, axis=0))
+        kernel = np.asarray(sj.ntk(linear, jnp.zeros(2), x)) / 4
+        if np.linalg.eigvalsh(kernel)[0] > 0:
+            break
+    else:
+        pytest.fail("no kernel whose rounding shows")
+    flow = run(linear, jnp.zeros(2), x, jnp.ones(4))
+    rates = kernel_rates(linear, flow, x, jnp.ones(4))
+    assert (np.asarray(rates.least) == 0).all()
+    bound = least_eigenvalue(linear, flow, x, jnp.ones(4), rates=rates)
+    np.testing.assert_array_equal(bound.values, bound.initial)
