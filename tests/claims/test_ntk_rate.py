@@ -18,7 +18,7 @@ def trial(least=0.1, identity="holds", guarantee="holds", flow="completed"):
     return {
         "ts": ts,
         "losses": 2 * np.exp(-4 * ts),
-        "losses_otherwise": 2 * np.exp(-4 * ts),
+        "losses_rough": 2 * np.exp(-4 * ts),
         "rayleigh": np.ones(5),
         "least": np.full(5, least),
         "parameters": np.asarray(50),

@@ -20,7 +20,7 @@ def trial(
     return {
         "ts": ts,
         "losses": 2 - ts,
-        "losses_otherwise": 2 - ts,
+        "losses_rough": 2 - ts,
         "rayleigh": np.ones(5),
         "least": np.full(5, least),
         "kappas": np.full(5, kappa),
