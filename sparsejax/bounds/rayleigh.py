@@ -99,6 +99,17 @@ def least_eigenvalue(
     return _exponential(f, flow, x, targets, np.asarray(least, float), "upper")
 
 
+def _envelope(error: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+    """The largest error at a kept time or its two neighbours among every second time.
+
+    The spline's error changes sign along the curve. Where it does, an estimate of it is next to
+    zero too, but not where exactly the error is.
+    """
+    from scipy.ndimage import maximum_filter1d
+
+    return maximum_filter1d(error, size=5, mode="nearest")
+
+
 def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> Bound:
     ts, losses = np.asarray(flow.ts, float), np.asarray(flow.losses, float)
     last = finite_rows(losses, rates)
@@ -115,7 +126,7 @@ def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> B
         values=along(np.arange(last)),
         quantity="losses",
         kind=kind,
-        quadrature_error=thinning_error(ts, along),
+        quadrature_error=_envelope(thinning_error(ts, along)),
         initial=initial,
         hypotheses=(
             flow_from_zero(flow),
