@@ -10,7 +10,12 @@ from sparsejax.bounds.path_length import (
     ball_radius as ball_radius,
     path_length as path_length,
 )
-from sparsejax.bounds.rayleigh import least_eigenvalue as least_eigenvalue, rayleigh as rayleigh
+from sparsejax.bounds.rayleigh import (
+    KernelRates as KernelRates,
+    kernel_rates as kernel_rates,
+    least_eigenvalue as least_eigenvalue,
+    rayleigh as rayleigh,
+)
 from sparsejax.bounds.readout_certificate import (
     HorizonGap as HorizonGap,
     ReadoutCertificate as ReadoutCertificate,

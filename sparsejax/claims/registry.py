@@ -81,6 +81,23 @@ CLAIMS = Registry(
             "sparsejax.claims.tangent_approximation",
         ),
         Entry(
+            "ntk-rate",
+            "The loss of a gradient flow decays at exactly four times the Rayleigh quotient of the "
+            "tangent kernel at its residual, and so at least at four times its least eigenvalue.",
+            "Jacot, Gabriel, Hongler, NeurIPS 2018 (arXiv 1806.07572); Robin, Scaman, Lelarge, "
+            "NeurIPS 2022 (arXiv 2301.08117)",
+            "sparsejax.claims.ntk_rate",
+        ),
+        Entry(
+            "underparameterised",
+            "With fewer parameters than samples the least eigenvalue of the tangent kernel is zero "
+            "and promises nothing, yet the loss decays: by the Rayleigh quotient exactly, and at "
+            "least as the tangent approximation constant says.",
+            "Robin, Scaman, Lelarge, NeurIPS 2022 (arXiv 2301.08117) and ICLR 2024 "
+            "(arXiv 2501.05930)",
+            "sparsejax.claims.underparameterised",
+        ),
+        Entry(
             "pac-convergence",
             "Random sparse lifts above some size reach a loss of at most epsilon with probability "
             "at least 1 - delta.",

@@ -158,6 +158,11 @@ class PerceptronModule:
             f"no edge {name!r}; the module has {', '.join(e.name for e in self.edges)}"
         )
 
+    @property
+    def edge_targets(self) -> dict[str, str]:
+        """The vertex that every edge leads into, by edge name: the layer of its weights."""
+        return {edge.name: edge.target for edge in self.edges}
+
     def in_edges(self, name: str) -> tuple[Edge, ...]:
         """The edges into a vertex, in the order of its activation's arguments."""
         return tuple(edge for edge in self.edges if edge.target == name)

@@ -53,6 +53,7 @@ from sparsejax.tangent.spectrum_summaries import (
     residual_shares as residual_shares,
     target_alignment as target_alignment,
 )
+from sparsejax.tangent.sum_by_group import sum_by_group as sum_by_group
 from sparsejax.tangent.tangent_constant import (
     TangentApproximation as TangentApproximation,
     residual_and_kernel as residual_and_kernel,

@@ -70,7 +70,8 @@ def ntk_by_leaf(
 ) -> PyTree[Float[Array, "n m ..."]]:
     """The part of every leaf of `params` in the kernel; the parts add up to `ntk`.
 
-    A pytree like `params`: for a lift, one kernel an edge of the base graph.
+    A pytree like `params`: for a lift, one kernel an edge of the base graph. `sum_by_group` sums
+    them up by layer.
 
     Raises:
         ValueError: as `ntk`.

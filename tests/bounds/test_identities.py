@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax.bounds import compare, least_eigenvalue, path_length, rayleigh, step_curvatures
+from sparsejax.bounds import (
+    compare,
+    kernel_rates,
+    least_eigenvalue,
+    path_length,
+    rayleigh,
+    step_curvatures,
+)
 
 RNG = np.random.default_rng(0)
 TS = np.linspace(0, 1, 33) ** 2 * 2
@@ -147,3 +154,20 @@ def test_curvature_along_a_step_against_finite_differences():
             ]
             second = (losses[0] - 2 * losses[1] + losses[2]) / 1e-8
             np.testing.assert_allclose(found[step, point], second / length**2, rtol=1e-4, atol=1e-5)
+
+
+def test_an_eigenvalue_of_rounding_promises_nothing():
+    """That of a kernel of rank one comes out on either side of zero: here, above."""
+    for seed in range(100):
+        row = np.random.default_rng(seed).normal(size=(1, 2))
+        x = jnp.asarray(np.repeat(row, 4, axis=0))
+        kernel = np.asarray(sj.ntk(linear, jnp.zeros(2), x)) / 4
+        if np.linalg.eigvalsh(kernel)[0] > 0:
+            break
+    else:
+        pytest.fail("no kernel whose rounding shows")
+    flow = run(linear, jnp.zeros(2), x, jnp.ones(4))
+    rates = kernel_rates(linear, flow, x, jnp.ones(4))
+    assert (np.asarray(rates.least) == 0).all()
+    bound = least_eigenvalue(linear, flow, x, jnp.ones(4), rates=rates)
+    np.testing.assert_array_equal(bound.values, bound.initial)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax.tangent import OutputAxes, ntk_by_leaf, ntk_diagonal, ntk_vector_product
+from sparsejax.tangent import (
+    OutputAxes,
+    ntk_by_leaf,
+    ntk_diagonal,
+    ntk_vector_product,
+    sum_by_group,
+)
 
 RNG = np.random.default_rng(0)
 X, X2 = jnp.asarray(RNG.normal(size=(7, 3))), jnp.asarray(RNG.normal(size=(4, 3)))
@@ -210,3 +216,27 @@ def test_refused():
         sj.ntk(lambda p, x: {"y": network(p, x)}, PARAMS, X)
     with pytest.raises(ValueError, match="that of the outputs"):
         ntk_vector_product(network, PARAMS, X, X)
+
+
+def test_sums_by_group():
+    """By a function of the path or by a mapping, whatever the tree; they add up to the kernel."""
+    params = {"first": [PARAMS], "twice": PARAMS}
+
+    def twice(p, x):
+        return network(p["first"][0], x) + 2 * network(p["twice"], x)
+
+    parts = ntk_by_leaf(twice, params, X)
+    whole = sj.ntk(twice, params, X)
+    by_part = sum_by_group(parts, lambda name: name.split("/")[0])
+    assert list(by_part) == ["first", "twice"]
+    np.testing.assert_allclose(4 * by_part["first"], by_part["twice"], rtol=1e-12)
+    np.testing.assert_allclose(sum(by_part.values()), whole, rtol=1e-12, atol=1e-12)
+    names = {f"{head}/{name}": name for head in ("first/0", "twice") for name in PARAMS}
+    by_name = sum_by_group(parts, names)
+    for name in PARAMS:
+        expected = parts["first"][0][name] + parts["twice"][name]
+        np.testing.assert_array_equal(by_name[name], expected)
+    with pytest.raises(ValueError, match="no group for leaf 'first/0/"):
+        sum_by_group(parts, {name: 0 for name in names if "twice" in name})
+    with pytest.raises(ValueError, match="a group for a leaf that there is not, 'third'"):
+        sum_by_group(parts, names | {"third": 0})
