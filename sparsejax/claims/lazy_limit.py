@@ -278,13 +278,12 @@ def _draw(
         lift = lifts.dense_lift(module, size)
     else:
         lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
-    readout = size**-0.5 if config.parametrisation == "mean_field" else 1.0
-    gains = {
-        edge.name: config.gain * (readout if edge.target in module.outputs else 1.0)
-        for edge in module.edges
-        if not module.vertex(edge.source).constant
-    }
-    f = lifts.ntk_parametrised(lift, gain=gains, bias_scale=config.bias_scale)
+    f = lifts.ntk_parametrised(lift, gain=config.gain, bias_scale=config.bias_scale)
+    if config.parametrisation == "mean_field":
+        # The output bias as well: the flow is as many times longer for all parameters.
+        into = {edge.name for edge in module.edges if edge.target in module.outputs}
+        scales = {name: s * size**-0.5 if name in into else s for name, s in f.scales.items()}
+        f = lifts.NtkParametrised(lift, scales)
     return f, f.init(weight_key)
 
 
