@@ -1,7 +1,7 @@
 """The tangent kernel of sparse lifts: ours, `jax.jacobian` and einsum, and neural-tangents.
 
 `python -m benchmarks.tangent_kernel` writes `results/tangent_kernel.json`; `--quick` takes the
-small numbers of samples on one thread. Where `NEURAL_TANGENTS_PYTHON` names the interpreter of an
+small numbers of samples. Where `NEURAL_TANGENTS_PYTHON` names the interpreter of an
 environment with neural-tangents 0.6.5 (`tests/tangent/frozen/regenerate.py` says how to make one),
 its three implementations are timed in a process of their own on the same weights
 (`neural_tangents_kernel`), and its kernel is compared with ours.
@@ -146,9 +146,8 @@ def measure(quick: bool) -> dict:
 
 
 def run(quick: bool = False) -> dict:
-    """One process a thread count."""
-    threads = (1,) if quick else (1, 2)
-    return {"threads": timing.in_processes("benchmarks.tangent_kernel", quick, threads)}
+    """In a process of its own, on one thread."""
+    return {"threads": timing.in_processes("benchmarks.tangent_kernel", quick, (1,))}
 
 
 if __name__ == "__main__":
