@@ -114,7 +114,8 @@ def test_small_run(control):
     CLAIM.validate(config)
     measured = {t.name: CLAIM.measure(config, t) for t in CLAIM.trials(config)}
     verdict = CLAIM.judge(config, measured)
-    assert verdict.holds != control, verdict
+    # The control is trained, and is no nearer to its linearisation where it is larger.
+    assert verdict.status in (("inconclusive", "violated") if control else ("holds",)), verdict
     CLAIM.draw(config, measured, verdict)
     # The closed form is the flow of the linearisation, to the integrator's tolerance.
     own = measured["size00016-lift000"]
