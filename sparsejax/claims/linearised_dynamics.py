@@ -113,7 +113,8 @@ class LinearisedDynamics:
         size, number = trial.parameters["size"], trial.parameters["number"]
         drawn = problem(config, size, number)
         parametrised, start = _parametrised(config, drawn.lift, number)
-        f, x, y = parametrised.apply, drawn.x, drawn.y
+        f: Any = parametrised.apply  # with one output vertex no dict
+        x, y = drawn.x, drawn.y
         points = {"train": x, "test": drawn.x_test[:TEST_SAMPLES]}
         initial = {"train": y - f(start, x)}
         initial["test"] = drawn.y_test[:TEST_SAMPLES] - f(start, points["test"])
