@@ -17,7 +17,7 @@ from sparsejax import graphs, lifts, targets
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
-from sparsejax.claims.setting import LiftSetting, check_setting
+from sparsejax.claims.setting import LiftSetting, check_setting, mean_field
 from sparsejax.claims.statistics import log_log_slope
 from sparsejax.dynamics import gradient_flow, squared_loss
 from sparsejax.tangent import ntk
@@ -280,10 +280,7 @@ def _draw(
         lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
     f = lifts.ntk_parametrised(lift, gain=config.gain, bias_scale=config.bias_scale)
     if config.parametrisation == "mean_field":
-        # The output bias as well: the flow is as many times longer for all parameters.
-        into = {edge.name for edge in module.edges if edge.target in module.outputs}
-        scales = {name: s * size**-0.5 if name in into else s for name, s in f.scales.items()}
-        f = lifts.NtkParametrised(lift, scales)
+        f = mean_field(f)
     return f, f.init(weight_key)
 
 

@@ -14,7 +14,7 @@ from sparsejax import lifts
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
-from sparsejax.claims.setting import LiftSetting, check_setting, problem
+from sparsejax.claims.setting import LiftSetting, check_setting, mean_field, problem
 from sparsejax.claims.statistics import ladder_slope_interval, log_log_slope
 from sparsejax.dynamics import gradient_flow, squared_loss
 from sparsejax.graphs import Bias
@@ -24,6 +24,8 @@ REFINEMENT = 10.0
 TEST_SAMPLES = 200
 # Share of the initial loss that the linearised network has to learn for there to be a training.
 LEARNED = 0.2
+# Flow time of the control over that of the claim.
+LONGER = 20.0
 QUANTITIES = {
     "train": "outputs, training points",
     "test": "outputs, test points",
@@ -87,8 +89,16 @@ class LinearisedDynamics:
             raise ValueError(f"confidence: must lie in (0, 1), got {config.confidence}")
 
     def control(self, config: LinearisedDynamicsConfig) -> LinearisedDynamicsConfig:
-        """The mean-field scaling, in which features are learned at every size."""
-        return dataclasses.replace(config, readout="mean_field")
+        """The mean-field scaling, in which features are learned at every size.
+
+        It starts near the zero function, without the random outputs that an NTK start has and
+        that decay first; what is left is the target, along small eigenvalues, and takes longer: at
+        the claim's own flow time there is hardly a training, and distances fall with what noise
+        of one over the root of the size does to the kernel. Where the target is learned, distances
+        in weights and on training points no longer depend on the size; on test points there is
+        noise left that falls.
+        """
+        return dataclasses.replace(config, readout="mean_field", t1=LONGER * config.t1)
 
     def trials(self, config: LinearisedDynamicsConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
@@ -102,14 +112,14 @@ class LinearisedDynamics:
         """Two flows of the network, one of its linearisation, and the closed form."""
         size, number = trial.parameters["size"], trial.parameters["number"]
         drawn = problem(config, size, number)
-        mean_field = config.readout == "mean_field"
-        f, start = _parametrised(config, drawn.lift, number, mean_field)
+        parametrised, start = _parametrised(config, drawn.lift, number)
+        f: Any = parametrised.apply  # with one output vertex no dict
         x, y = drawn.x, drawn.y
         points = {"train": x, "test": drawn.x_test[:TEST_SAMPLES]}
         initial = {"train": y - f(start, x)}
         initial["test"] = drawn.y_test[:TEST_SAMPLES] - f(start, points["test"])
         # Readouts over n make kernel and gradients n times smaller.
-        speed = size if mean_field else 1
+        speed = size if config.readout == "mean_field" else 1
         ts = speed * config.t1 * np.linspace(0.0, 1.0, config.probes + 1) ** 2
         exact = linearised_flow(f, start, x, y)
         outputs = {"train": exact.outputs(ts), "test": exact.predict(points["test"], ts)}
@@ -277,38 +287,21 @@ class LinearisedDynamics:
         ]
 
 
-class _NTKParametrised(eqx.Module):
-    """A lift whose weights are standard normal, scaled where they are used."""
-
-    lift: lifts.Lift
-    scales: dict[str, Array]
-
-    def __call__(self, params: dict[str, Array], x: Array) -> Any:
-        return self.lift.apply({e: self.scales[e] * w for e, w in params.items()}, x)
-
-
 def _parametrised(
-    config: LinearisedDynamicsConfig, lift: lifts.Lift, number: int, mean_field: bool
-) -> tuple[_NTKParametrised, dict[str, Array]]:
+    config: LinearisedDynamicsConfig, lift: lifts.Lift, number: int
+) -> tuple[lifts.NtkParametrised, lifts.Params]:
     """The network as a function of standard normal weights, and those weights."""
-    scales, params = {}, {}
-    shapes = jax.eval_shape(lift.init, jax.random.key(0))
-    key = jax.random.fold_in(jax.random.key(config.seed), number)
-    readouts = {edge.source for edge in lift.module.edges if edge.target in lift.module.outputs}
-    size = max(lift.sizes[name] for name in readouts)
-    for place, edge in enumerate(lift.module.edges):
-        last = edge.target in lift.module.outputs
-        if isinstance(edge.map, Bias):
-            scale = config.bias_scale
-        else:
-            scale = (1.0 if last else config.gain) / np.sqrt(lift.in_degrees[edge.name])
-        if last and mean_field:
-            scale = scale / np.sqrt(size)
-        shape = shapes[edge.name]
-        scales[edge.name] = jnp.asarray(scale, shape.dtype)
-        drawn = jax.random.normal(jax.random.fold_in(key, place), shape.shape, shape.dtype)
-        params[edge.name] = drawn
-    return _NTKParametrised(lift, scales), params
+    module = lift.module
+    # The readout and the biases have no gain.
+    gain = {
+        edge.name: config.gain
+        for edge in module.edges
+        if edge.target not in module.outputs and not isinstance(edge.map, Bias)
+    }
+    f = lifts.ntk_parametrised(lift, gain=gain, bias_scale=config.bias_scale)
+    if config.readout == "mean_field":
+        f = mean_field(f)
+    return f, f.init(jax.random.fold_in(jax.random.key(config.seed), number))
 
 
 @eqx.filter_jit

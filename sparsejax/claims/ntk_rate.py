@@ -190,6 +190,9 @@ class NtkRate:
         shown = [v for n, v in sorted(measurements.items()) if _size(n) == largest]
         with paper_style():
             figure, (left, right) = panels(2)
+            # A rate of zero has no place on a logarithmic axis; its name says so.
+            zero = not any((v["least"] > 0).any() for v in shown)
+            least = r"least eigenvalue $\lambda_{\min}$" + (": zero, not drawn" if zero else "")
             for number, v in enumerate(shown):
                 first = number == 0
                 start, ts = v["losses"][0], v["ts"]
@@ -221,7 +224,7 @@ class NtkRate:
                     np.where(v["least"] > 0, v["least"], np.nan),
                     "--",
                     color=RED,
-                    label=r"least eigenvalue $\lambda_{\min}$" if first else None,
+                    label=least if first else None,
                     **strong,
                 )
             sparse = slice(None, None, 4)
@@ -239,8 +242,11 @@ class NtkRate:
             for axes in (left, right):
                 axes.set_xscale("log")
                 axes.set_xlim(1e-4 * t1, t1)
-                axes.set_yscale("log")
                 axes.set_xlabel("flow time $t$")
+            right.set_yscale("log")
+            # Of a loss that hardly falls a logarithmic axis shows no decade.
+            if min(v["losses"][-1] / v["losses"][0] for v in shown) < 0.3:
+                left.set_yscale("log")
             left.set_ylabel("loss / initial loss")
             left.set_title(f"size {largest}, {len(shown)} lifts")
             left.legend(loc="lower left")

@@ -142,3 +142,18 @@ def problem(config: LiftSetting, size: int, number: int) -> Problem:
     lift, params = _draw(_module(config, data), size, degrees, config, key)
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
     return Problem(lift, params, *(jnp.asarray(array, float) for array in arrays))
+
+
+def mean_field(f: lifts.NtkParametrised) -> lifts.NtkParametrised:
+    """The same network with its readout over the size, where it was over the root of the size.
+
+    The output bias goes with it: kernel and gradients become smaller by the size in all their
+    parts, so that a flow that runs as many times longer starts as the old one does.
+    """
+    module = f.lift.module
+    into = [edge for edge in module.edges if edge.target in module.outputs]
+    size = max(f.lift.sizes[edge.source] for edge in into)
+    down = {edge.name: size**-0.5 for edge in into}
+    return lifts.NtkParametrised(
+        f.lift, {name: down.get(name, 1.0) * scale for name, scale in f.scales.items()}
+    )

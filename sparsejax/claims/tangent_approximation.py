@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import bounds
 from sparsejax.bounds import Verdict
+from sparsejax.claims.bound_arrays import bound_arrays, budget_of, decisive
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
@@ -105,10 +106,7 @@ class TangentApproximation:
         for form in ("convex", "squared"):
             bound = bounds.tangent(f, flow, lift.x, lift.y, eps, form=form, kappas=kappas)
             verdict = bounds.compare(bound, flow, integrator_reference=fine)
-            values = np.full(len(ts), np.nan)
-            values[: len(bound.values)] = bound.values
-            measured |= {f"{form}_{key}": part for key, part in _arrays(verdict).items()}
-            measured[f"{form}_bound"] = values
+            measured |= bound_arrays(form, bound, verdict, len(ts))
         return measured
 
     def judge(self, config: TangentApproximationConfig, measurements: Measurements) -> Verdict:
@@ -116,12 +114,11 @@ class TangentApproximation:
         largest = max(config.sizes)
         trials = [(_size(name), values) for name, values in sorted(measurements.items())]
         verdicts = [(size, v, form) for size, v in trials for form in ("convex", "squared")]
-        decisive = _decisive([v for size, v in trials if size == largest] or [v for _, v in trials])
-        budget = {
-            part: float(decisive[f"squared_budget_{part}"])
-            for part in ("integrator", "quadrature", "sampling", "floating_point")
-        }
-        margin = float(decisive["squared_margin"])
+        nearest = decisive(
+            "squared", [v for size, v in trials if size == largest] or [v for _, v in trials]
+        )
+        budget = budget_of("squared", nearest)
+        margin = float(nearest["squared_margin"])
         summary = self._summary(config, measurements)
         vacuous = all(bool(v[f"{form}_vacuous"]) for _, v, form in verdicts)
         statuses = [str(v[f"{form}_status"]) for _, v, form in verdicts]
@@ -229,26 +226,6 @@ class TangentApproximation:
 
 def _size(trial_name: str) -> int:
     return int(trial_name[len("size") : trial_name.index("-")])
-
-
-def _arrays(verdict: Verdict) -> dict[str, np.ndarray]:
-    parts = {f"budget_{name}": np.asarray(part) for name, part in verdict.error_budget.items()}
-    return {
-        "status": np.asarray(verdict.status),
-        "vacuous": np.asarray(verdict.vacuous),
-        "margin": np.asarray(verdict.margin),
-        **parts,
-    }
-
-
-def _decisive(trials: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The trial whose bound came closest to failing."""
-
-    def slack(values: dict[str, np.ndarray]) -> float:
-        total = sum(float(v) for k, v in values.items() if k.startswith("squared_budget_"))
-        return float(values["squared_margin"]) / total if total else float("inf")
-
-    return min(trials, key=slack)
 
 
 def _draw_constants(axes, config: TangentApproximationConfig, measurements: Measurements) -> None:

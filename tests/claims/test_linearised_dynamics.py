@@ -91,7 +91,7 @@ def test_networks_are_lifts_with_scaled_standard_normal_weights():
     config = dataclasses.replace(CONFIG, gain=3.0, bias_scale=0.25)
     lift = sj.dense_lift(sj.graphs.mlp(2, 2, 1, "identity", input_as="coordinates"), 16)
     x = jax.random.normal(jax.random.key(0), (3, 2))
-    f, params = _parametrised(config, lift, 1, False)
+    f, params = _parametrised(config, lift, 1)
     every = np.concatenate([np.ravel(w) for w in params.values()])
     np.testing.assert_allclose([every.mean(), every.std()], [0, 1], atol=0.15)
     # A linear network, layer by layer: weights over the root of the in-degree.
@@ -100,9 +100,9 @@ def test_networks_are_lifts_with_scaled_standard_normal_weights():
     h = h @ (3 / 4 * w["h1->h2"].reshape(16, 16)) + 0.25 * w["one->h2"]
     expected = h @ (1 / 4 * w["h2->y"].reshape(16, 1)) + 0.25 * w["one->y"]
     np.testing.assert_allclose(f(params, x), expected, rtol=1e-12)
-    g, same = _parametrised(config, lift, 1, True)
+    g, same = _parametrised(dataclasses.replace(config, readout="mean_field"), lift, 1)
     np.testing.assert_allclose(4 * g(same, x), expected, rtol=1e-12)
-    _, other = _parametrised(config, lift, 2, False)
+    _, other = _parametrised(config, lift, 2)
     assert not np.allclose(jax.tree.leaves(other)[0], jax.tree.leaves(params)[0])
 
 
@@ -114,7 +114,8 @@ def test_small_run(control):
     CLAIM.validate(config)
     measured = {t.name: CLAIM.measure(config, t) for t in CLAIM.trials(config)}
     verdict = CLAIM.judge(config, measured)
-    assert verdict.holds != control, verdict
+    # The control is trained, and is no nearer to its linearisation where it is larger.
+    assert verdict.status in (("inconclusive", "violated") if control else ("holds",)), verdict
     CLAIM.draw(config, measured, verdict)
     # The closed form is the flow of the linearisation, to the integrator's tolerance.
     own = measured["size00016-lift000"]
