@@ -50,7 +50,8 @@ def kernel_rates(
 def _rates(f, params, x, targets) -> KernelRates:
     def at(p):
         residual, kernel = residual_and_kernel(f, p, x, targets)
-        quotient = residual @ (kernel @ residual) / (residual @ residual)
+        image = jnp.matmul(kernel, residual, precision="highest")
+        quotient = residual @ image / (residual @ residual)
         eigenvalues = jnp.linalg.eigvalsh(kernel)
         # Rounding moves the least eigenvalue of a singular kernel to either side of zero, and a
         # positive one would promise a decay that theory does not.
@@ -112,6 +113,8 @@ def _envelope(error: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
 
 def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> Bound:
     ts, losses = np.asarray(flow.ts, float), np.asarray(flow.losses, float)
+    if losses[0] == 0:
+        raise ValueError("the loss is zero at the start of the flow: there is no decay to bound")
     last = finite_rows(losses, rates)
     ts, rates, initial = ts[:last], rates[:last], float(losses[0])
 

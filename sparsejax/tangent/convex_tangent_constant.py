@@ -12,6 +12,11 @@ from sparsejax.tangent.ntk import ntk
 from sparsejax.tangent.tangent_constant import checked_eps
 
 
+# Relative distance from the proved least length at which a step counts as the shortest, and how many
+# times the step at hand that has to be for no step to reach the level.
+SHORTEST, OUT_OF_REACH = 1e-3, 1e6
+
+
 @runtime_checkable
 class OutputLoss(Protocol):
     """A loss that knows its network and is a convex function of the network's outputs."""
@@ -30,8 +35,12 @@ def convex_tangent_constant(
     """`kappa_eps = min { ||u|| : loss(f + J u) <= eps }` for a convex, twice differentiable loss.
 
     The minimiser is `u = J^T a` with `a = -nu grad loss(f + K a)`; for each `nu` a damped Newton
-    iteration finds `a`, and `nu` is bisected until the loss is `eps`. Infinite where no `nu` up to
-    1e12 reaches `eps`. Memory and time as a dense linear solve in the number of outputs.
+    iteration finds `a`, and `nu` is bisected until the loss is `eps`. At any `u` the gradient `s`
+    of the convex loss proves `||u'|| >= (loss(f + J u) - eps - s.u) / ||s||` for all `u'` that reach
+    `eps`: what is returned is within a thousandth of this, and infinite only where this is beyond
+    a million times `||u||`. NaN where neither can be proved, as it may be where the loss has kinks,
+    and where the network is not finite. Memory and time as a dense linear solve in the number of
+    outputs.
 
     Raises:
         ValueError: `eps` is negative.
@@ -106,6 +115,12 @@ def _constant(loss, params, eps, newton_steps) -> Array:
     zero = jnp.zeros(m, kernel.dtype)
     low, high, a = jax.lax.fori_loop(0, 60, halve, (low, high, zero))
     a = newton(a, jnp.exp(high))
-    reached = value(centre + kernel @ a) <= eps * (1 + max(1e-9, 1e3 * rounding))
-    kappa = jnp.where(reached, jnp.sqrt(jnp.maximum(a @ (kernel @ a), 0)), jnp.inf)
+    z = centre + kernel @ a
+    kappa = jnp.sqrt(jnp.maximum(a @ (kernel @ a), 0))
+    reached = value(z) <= eps * (1 + max(1e-9, 1e3 * rounding))
+    image = kernel @ slope(z)
+    least = (value(z) - eps - a @ image) / jnp.sqrt(jnp.maximum(slope(z) @ image, 0))
+    shortest = reached & (least >= (1 - SHORTEST) * kappa)
+    out_of_reach = ~reached & (least > OUT_OF_REACH * kappa)
+    kappa = jnp.where(shortest, kappa, jnp.where(out_of_reach, jnp.inf, jnp.nan))
     return jnp.where(value(centre) <= eps, 0, kappa)

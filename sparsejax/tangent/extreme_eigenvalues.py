@@ -57,14 +57,15 @@ def extreme_eigenvalues(
 
     **The smallest eigenvalues converge slowly**, if at all: they crowd together in most kernels,
     and as many products as samples may be needed. Until then their Ritz value is only an upper end
-    of the least eigenvalue. An error says that an eigenvalue is near, not that none lies beyond; a
-    normal start makes this likely, a start from nearby eigenvectors less so. With more outputs than
+    of the least eigenvalue. An error says that an eigenvalue is near, not that none lies beyond: of an
+    eigenvalue that is repeated Lanczos may find one copy, and a start from nearby eigenvectors may
+    miss a new one. With more outputs than
     parameters the kernel is singular: as many zeros are given, exactly, and the rest is found among
     the eigenvalues of `J^T J / n`. Memory: `max_products` vectors of the outputs (of the parameters
     where these are fewer).
 
     Raises:
-        ValueError: counts out of range, or a start of another shape.
+        ValueError: counts out of range, or a start that is zero or of another shape.
 
     Source: Lanczos 1950; matfree (Kraemer et al. 2024) runs it.
 
@@ -85,6 +86,8 @@ def extreme_eigenvalues(
         )
     elif start.shape != outputs.shape:
         raise ValueError(f"start has shape {start.shape}; expected that of the outputs, {outputs}")
+    elif not bool(jnp.any(start != 0)):
+        raise ValueError("start must not be zero")
     found = lanczos_extremes(f, params, x, start, count, smallest, size)
     status = CONVERGED if found.converged(rtol) else NOT_CONVERGED
     if not np.isfinite(found.scale):

@@ -54,15 +54,15 @@ def drift_of(
     norms = jnp.linalg.norm(reference), jnp.linalg.norm(kernel)
     return KernelDrift(
         relative_change=jnp.linalg.norm(kernel - reference) / norms[0],
-        alignment=jnp.vdot(reference, kernel) / (norms[0] * norms[1]),
+        alignment=jnp.vdot(reference, kernel, precision="highest") / (norms[0] * norms[1]),
         rotation=largest_principal_angle(reference_space, space),
     )
 
 
 def largest_principal_angle(a: Float[Array, "m k"], b: Float[Array, "m k"]) -> Float[Array, ""]:
     """The largest angle, in radians, between the spaces of two orthonormal sets of columns."""
-    inside = a.T @ b
+    inside = jnp.matmul(a.T, b, precision="highest")
     cosine = jnp.linalg.svd(inside, compute_uv=False)[-1]
     # The cosine resolves no angle below the root of a rounding; the sine does.
-    sine = jnp.linalg.svd(b - a @ inside, compute_uv=False)[0]
+    sine = jnp.linalg.svd(b - jnp.matmul(a, inside, precision="highest"), compute_uv=False)[0]
     return jnp.arctan2(sine, cosine)

@@ -193,7 +193,9 @@ def _grams_kernel(left: Factors, right: Factors | None, pairs: bool) -> Array:
     other = left if right is None else right
     m = "m" if pairs else "n"
     seen, seen2 = _seen(left), _seen(other)
-    values = jnp.einsum(f"kvin,kvi{m}->vn{m}" if pairs else "kvin,kvin->vn", seen, seen2)
+    values = jnp.einsum(
+        f"kvin,kvi{m}->vn{m}" if pairs else "kvin,kvin->vn", seen, seen2, precision="highest"
+    )
     a, b = left.signals, other.signals
     if a.shape[-1] == 1:
         pair = "vnm" if pairs else "vn"

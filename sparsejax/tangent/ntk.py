@@ -32,13 +32,13 @@ def ntk(
     `"full"` keeps them, `K[n, m, c, d]`; `"diagonal"` keeps equal ones, `K[n, m, c]`;
     `OutputAxes` says axis by axis. No division by the number of samples or outputs: the kernel of
     the mean squared loss is `K / n`. Without `x2` the kernel is symmetric to the last bit, and what
-    lies below the diagonal is not computed.
+    lies below the diagonal is not computed (over a mesh it is, and symmetry holds to rounding).
 
     Memory: `chunk` bounds it to two blocks of that many samples, whose Jacobians are computed again
     for every pair of blocks; `parameter_chunk` to the derivatives in that many parameters, at one
     more pass over the samples each. Both can be given. `method` overrules `ntk_method`:
     `"jacobian"` for any `f`, `"layerwise"` for the `apply` of a lift. `mesh` shares the rows out
-    over the devices along its first axis; there, both triangles are computed.
+    over the devices along its first axis.
 
     Raises:
         ValueError: an unknown `outputs` or `method`, a chunk that is not positive, no samples, or

@@ -26,9 +26,11 @@ def kernel_of_blocks(
         left = features(x)
         return contract(left, None if x2 is None else features(x2))
     m = n if x2 is None else sample_count(x2)
-    rows = blocks(x, chunk)
-    columns = rows if x2 is None else blocks(x2, chunk)
-    count = -(-m // chunk)
+    # No block is larger than what it is filled with.
+    high, wide = min(chunk, n), min(chunk, m)
+    rows = blocks(x, high)
+    columns = rows if x2 is None else blocks(x2, wide)
+    count = -(-m // wide)
 
     def row(block):
         index, samples = block
@@ -48,7 +50,7 @@ def kernel_of_blocks(
 
         return jax.lax.map(entry, (jnp.arange(count), columns))
 
-    kernel = jax.lax.map(row, (jnp.arange(-(-n // chunk)), rows))
+    kernel = jax.lax.map(row, (jnp.arange(-(-n // high)), rows))
 
     def joined(k):  # (row blocks, column blocks, chunk, chunk, ...)
         k = jnp.moveaxis(k, 1, 2)

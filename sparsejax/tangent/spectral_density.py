@@ -121,6 +121,8 @@ def _density(f, params, x, key, samples, products) -> SpectralDensity:
         start = jax.random.rademacher(key, (of.m,), of.dtype)
         space = krylov(of.kernel, start, min(products, of.m))
         weights = jnp.where(space.found, jnp.square(space.coordinates[0]), 0)
+        # A network that is not finite has no eigenvalues, rather than none above zero.
+        weights = jnp.where(jnp.any(space.found), weights, jnp.nan)
         return jnp.where(space.found, space.values, 0), weights
 
     nodes, weights = jax.lax.map(quadrature, jax.random.split(key, samples))

@@ -95,9 +95,9 @@ class KernelProbe(eqx.Module):
         m = self.targets.size
         if not 1 <= top <= m:
             raise ValueError(f"top must lie in [1, {m}], the number of outputs; got {top}")
-        if len(eps):
-            checked_eps(jnp.asarray(eps))
-        self.eps = jnp.asarray(eps, self.targets.dtype)
+        for level in eps:
+            checked_eps(level)
+        self.eps = jnp.asarray(eps, jnp.result_type(float))
         if reference is not None:
             if reference.shape != (m, m):
                 raise ValueError(f"reference has shape {reference.shape}; {m} targets need {m, m}")

@@ -35,7 +35,8 @@ def effective_rank(
         return jnp.square(total) / jnp.sum(jnp.square(w))
     if definition == "entropy":
         p = w / total
-        return jnp.exp(-jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0)))
+        entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
+        return jnp.where(total > 0, jnp.exp(entropy), jnp.nan)
     raise ValueError(f"definition is 'trace', 'participation' or 'entropy', not {definition!r}")
 
 

@@ -134,9 +134,14 @@ def _rows(targets: Array, outputs: Array) -> Array:
 
 
 def checked_eps(eps: int | float | Array) -> int | float | Array:
-    """`eps` itself; raises ValueError where it is known to be negative, or is NaN."""
+    """`eps` itself; raises ValueError where it is no single number, or known to be negative or NaN."""
+    if jnp.ndim(eps) > 0:
+        raise ValueError(
+            f"eps is one number, got an array of shape {jnp.shape(eps)}; several levels at once: "
+            "tangent_constant_path, or vmap"
+        )
     try:
-        lowest = float(jnp.min(jnp.asarray(eps)))
+        lowest = float(jnp.asarray(eps))
     except jax.errors.ConcretizationTypeError:
         return eps
     if not lowest >= 0:
@@ -174,12 +179,15 @@ def secular_solution(w: Array, v: Array, residual: Array, eps: Array, cutoff: Ar
     `w` are the eigenvalues in any order, the columns of `v` their vectors; those of at most
     `cutoff` count as zero.
     """
-    c = v.T @ residual
+    c = jnp.matmul(v.T, residual, precision="highest")
     seen = w > cutoff
     w_seen = jnp.where(seen, w, 1)
     squares = jnp.square(c)
     floor = jnp.sum(jnp.where(seen, 0, squares))
     total = jnp.sum(squares)
+    # As with eigenvalues: a share of the residual that rounding alone can leave counts as none.
+    rounding = cutoff / jnp.where(jnp.max(jnp.abs(w)) > 0, jnp.max(jnp.abs(w)), 1)
+    floor = jnp.where(floor <= jnp.square(rounding) * total, 0, floor)
 
     def misfit(nu):  # ||r + J u||^2 at mu = 1 / nu: decreasing from the loss to the floor
         return floor + jnp.sum(jnp.where(seen, squares / jnp.square(1 + nu * w_seen), 0))
@@ -214,7 +222,7 @@ def secular_solution(w: Array, v: Array, residual: Array, eps: Array, cutoff: Ar
     attained = jnp.where(at_floor, floor, misfit(nu))
     return _Secular(
         kappa=kappa,
-        coefficients=jnp.where(attainable, v @ a, 0),
+        coefficients=jnp.where(attainable, jnp.matmul(v, a, precision="highest"), 0),
         multiplier=jnp.where(attainable, jnp.where(at_floor, 0, 1 / nu), jnp.nan),
         attained=jnp.where(attainable, attained, total),
         floor=floor,
