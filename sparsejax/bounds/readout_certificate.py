@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
@@ -112,12 +113,7 @@ class ReadoutCertificate:
         if self.vacuous:
             raise ValueError("the certificate is vacuous: there are no readouts to follow")
         loss = squared_loss(self.lift.apply, x, targets)
-
-        def look(at):
-            moved = {n: at[n] - self.params[n] for n in at if n not in self.readouts}
-            return loss({**at, **self.readouts}), ravel_pytree(moved)[0]
-
-        misfits, moved = jax.jit(lambda params: jax.lax.map(look, params))(flow.params)
+        misfits, moved = _misfits_and_moves(loss, self.readouts, self.params, flow.params)
         distances = np.linalg.norm(np.asarray(moved, float), axis=1)
         good = np.asarray(misfits, float) <= self.eps
         last = len(good) - 1 if good.all() else max(int(np.argmin(good)) - 1, 0)
@@ -161,7 +157,7 @@ def readout_certificate(
 
     Raises:
         ValueError: an edge, activation or output that is not covered, a negative eps, a margin
-            outside of (0, 1).
+            outside of (0, 1), parameters whose loss is not finite.
 
     Source: bounds 2.2, 2.4 and 2.5 of this project; for wide lifts, Robin, Scaman, Lelarge 2024.
 
@@ -184,10 +180,9 @@ def readout_certificate(
     q, start = math.sqrt(eps), {e.name: params[e.name] for e in readout_edges(lift)}
     zero = jax.tree.map(lambda leaf: leaf * 0, start)
     initial = float(squared_loss(lift.apply, x, targets)(params))
-
-    def outputs(weights, data):
-        return lift.apply({**params, **weights}, data)
-
+    if not math.isfinite(initial):
+        raise ValueError(f"the loss at params is {initial}: no flow starts there")
+    outputs = _Readouts(lift, params)
     best = _Candidate(math.inf, 0.0, math.nan, start)
     centres = [start] if initial <= eps or eps == 0 else [start, zero]
     for centre in centres:
@@ -219,6 +214,27 @@ def readout_certificate(
             "drift_at_reach": drift.at(best.reach),
         },
     )
+
+
+class _Readouts(eqx.Module):
+    """The lift as a function of its readouts; other parameters compile no other program."""
+
+    lift: Lift
+    params: dict[str, Array]
+
+    def __call__(self, weights: dict[str, Array], x: PyTree) -> Array | dict[str, Array]:
+        return self.lift.apply({**self.params, **weights}, x)
+
+
+@eqx.filter_jit
+def _misfits_and_moves(loss, readouts, start, states):
+    """At every state: the loss with the readouts in place, and how far all other weights are."""
+
+    def look(at):
+        moved = {n: at[n] - start[n] for n in at if n not in readouts}
+        return loss({**at, **readouts}), ravel_pytree(moved)[0]
+
+    return jax.lax.map(look, states)
 
 
 @dataclasses.dataclass(frozen=True)

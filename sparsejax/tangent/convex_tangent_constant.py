@@ -11,9 +11,8 @@ from jaxtyping import Array, Float, PyTree
 from sparsejax.tangent.ntk import ntk
 from sparsejax.tangent.tangent_constant import checked_eps
 
-
-# Relative distance from the proved least length at which a step counts as the shortest, and how many
-# times the step at hand that has to be for no step to reach the level.
+# How near to the least length that is proved a step counts as the shortest, and how many times the
+# step at hand that has to be for no step to reach the level.
 SHORTEST, OUT_OF_REACH = 1e-3, 1e6
 
 
@@ -36,11 +35,11 @@ def convex_tangent_constant(
 
     The minimiser is `u = J^T a` with `a = -nu grad loss(f + K a)`; for each `nu` a damped Newton
     iteration finds `a`, and `nu` is bisected until the loss is `eps`. At any `u` the gradient `s`
-    of the convex loss proves `||u'|| >= (loss(f + J u) - eps - s.u) / ||s||` for all `u'` that reach
-    `eps`: what is returned is within a thousandth of this, and infinite only where this is beyond
-    a million times `||u||`. NaN where neither can be proved, as it may be where the loss has kinks,
-    and where the network is not finite. Memory and time as a dense linear solve in the number of
-    outputs.
+    of the convex loss proves `||u'|| >= (loss(f + J u) - eps - s.u) / ||s||` for all `u'` that
+    reach `eps`: what is returned is within a thousandth of this, and infinite only where this is
+    beyond a million times `||u||`. NaN where neither can be proved, as may be where the loss has
+    kinks, and where the network is not finite. Memory and time as a dense linear solve in the
+    number of outputs.
 
     Raises:
         ValueError: `eps` is negative.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.jacobian import Function, outputs_of
 from sparsejax.tangent.krylov import Product, kernel_products, krylov
 from sparsejax.tangent.tangent_constant_interval import CONVERGED, NOT_A_NUMBER, NOT_CONVERGED
 
@@ -57,8 +57,8 @@ def extreme_eigenvalues(
 
     **The smallest eigenvalues converge slowly**, if at all: they crowd together in most kernels,
     and as many products as samples may be needed. Until then their Ritz value is only an upper end
-    of the least eigenvalue. An error says that an eigenvalue is near, not that none lies beyond: of an
-    eigenvalue that is repeated Lanczos may find one copy, and a start from nearby eigenvectors may
+    of the least eigenvalue. An error says that an eigenvalue is near, not that none lies beyond: of
+    a repeated eigenvalue Lanczos may find one copy alone, and a start from nearby eigenvectors may
     miss a new one. With more outputs than
     parameters the kernel is singular: as many zeros are given, exactly, and the rest is found among
     the eigenvalues of `J^T J / n`. Memory: `max_products` vectors of the outputs (of the parameters
@@ -105,8 +105,7 @@ def extreme_eigenvalues(
 
 def checked_counts(f, params, x, count: int, smallest: int, max_products: int):
     """The outputs' shape and the size of the Krylov space; raises ValueError by name."""
-    sample_count(x)
-    outputs = jax.eval_shape(f, params, x)
+    outputs = outputs_of(f, params, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     if max_products < 1:
         raise ValueError(f"max_products must be positive, got {max_products}")

@@ -19,6 +19,26 @@ def sample_count(x: PyTree) -> int:
     return counts.pop()
 
 
+def outputs_of(f: Function, params: PyTree, x: PyTree) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of `f(params, x)`, without computing it.
+
+    Raises:
+        ValueError: no parameters, no samples, or outputs that are not one array with a row a
+            sample.
+    """
+    n = sample_count(x)
+    if not any(jnp.size(leaf) for leaf in jax.tree.leaves(params)):
+        raise ValueError("params has no entries: there is nothing to differentiate in")
+    found = jax.eval_shape(f, params, x)
+    if not hasattr(found, "shape"):
+        raise ValueError(f"f gives one array of outputs a sample, not a {type(found).__name__}")
+    if not found.shape or found.shape[0] != n:
+        raise ValueError(
+            f"f gives outputs of shape {found.shape}, not a row for each of {n} samples"
+        )
+    return found
+
+
 def jacobian(f: Function, params: PyTree, x: PyTree) -> Float[Array, "n c p"]:
     """`J[n, c, :] = d f(params, x_n)_c / d params`, outputs and parameters raveled.
 

@@ -7,7 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.jacobian import Function, outputs_of, sample_count
 
 
 class Linearisation:
@@ -30,8 +30,7 @@ class Linearisation:
     def __init__(self, f: Function, params: PyTree, x: PyTree, targets: Array | np.ndarray):
         self.f, self.params = f, params
         self.x, targets = jax.tree.map(jnp.asarray, x), jnp.asarray(targets)
-        sample_count(self.x)
-        outputs = jax.eval_shape(f, params, self.x)
+        outputs = outputs_of(f, params, self.x)
         if targets.shape != outputs.shape and (*targets.shape, 1) != outputs.shape:
             raise ValueError(
                 f"f gives outputs of shape {outputs.shape}, targets have {targets.shape}"

@@ -7,7 +7,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.tangent.gram import gram
-from sparsejax.tangent.jacobian import Function, grouped_jacobian, jacobian_slice, sample_count
+from sparsejax.tangent.jacobian import (
+    Function,
+    grouped_jacobian,
+    jacobian_slice,
+    outputs_of,
+    sample_count,
+)
 from sparsejax.tangent.layerwise import edge_kernel, factors_of, layers_of
 from sparsejax.tangent.ntk_method import costs, output_groups
 from sparsejax.tangent.output_axes import Grouping, Outputs, checked_outputs, mirrored
@@ -115,8 +121,8 @@ def ntk_diagonal(
 def _checked(f, params, x, x2, outputs, method, chunks):
     checked_outputs(outputs)
     for chunk in chunks:
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk must be positive, got {chunk}")
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise ValueError(f"chunk must be a positive whole number, got {chunk!r}")
     if method not in (None, "jacobian", "layerwise"):
         raise ValueError(f"method is 'jacobian', 'layerwise' or None, not {method!r}")
     if method == "layerwise" and layers_of(f) is None:
@@ -124,9 +130,8 @@ def _checked(f, params, x, x2, outputs, method, chunks):
             "method='layerwise' reads the wiring of a lift: pass lift.apply itself as f"
         )
     params, x, x2 = jax.tree.map(jnp.asarray, (params, x, x2))
-    sample_count(x)
-    if x2 is not None:
-        sample_count(x2)
+    for points in (x,) if x2 is None else (x, x2):
+        outputs_of(f, params, points)
     return params, x, x2
 
 

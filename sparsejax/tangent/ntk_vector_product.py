@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.tangent.jacobian import Function
+from sparsejax.tangent.jacobian import Function, outputs_of
 
 
 def ntk_vector_product(
@@ -30,7 +30,7 @@ def ntk_vector_product(
         >>> ntk_vector_product(lambda w, x: x @ w, jnp.ones(2), x, jnp.array([1.0, 2.0])).tolist()
         [31.0, 5.0]
     """
-    shape = jax.eval_shape(f, params, x if x2 is None else x2).shape
+    shape = outputs_of(f, params, x if x2 is None else x2).shape
     if v.shape != shape:
         raise ValueError(f"v has shape {v.shape}; expected that of the outputs, {shape}")
     return _product(f, params, x, v, x2)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.jacobian import Function, outputs_of
 from sparsejax.tangent.krylov import kernel_products, krylov
 
 
@@ -109,7 +109,7 @@ def spectral_density(
     require_positive("samples", samples)
     require_positive("products", products)
     params, x = jax.tree.map(jnp.asarray, (params, x))
-    sample_count(x)
+    outputs_of(f, params, x)
     return _density(f, params, x, key, samples, products)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.jacobian import Function, outputs_of, sample_count
 from sparsejax.tangent.ntk import ntk
 
 
@@ -50,8 +50,9 @@ def tangent_constant(
     `kappa^2 = sum w c^2 / (w + mu)^2` with `mu` the root of `sum (mu c / (w + mu))^2 = eps`.
     Infinite where `eps` is not attainable, zero where the loss is already at most `eps`, NaN where
     the network's outputs or Jacobian are not finite. The decomposition runs in float64 even where
-    JAX runs in float32, except inside a trace; the result has the kernel's precision, and
-    eigenvalues below `n` roundings of the largest, in the kernel's own precision, count as zero.
+    JAX runs in float32, except inside a trace; the result has the kernel's precision;
+    eigenvalues below `m` roundings of the largest (`m` samples times outputs, in the kernel's own
+    precision) count as zero, and so does an unattainable share of the loss below `m` roundings.
 
     Raises:
         ValueError: `eps` is negative, or shapes disagree.
@@ -65,8 +66,9 @@ def tangent_constant(
         >>> float(tangent_constant(f, jnp.zeros((1, 1)), x, y, eps=1.0))
         1.5
     """
-    kernel, residual, _ = _kernel_and_residual(f, params, x, targets, chunk)
-    return _solve(kernel, residual, checked_eps(eps)).kappa
+    checked_eps(eps)
+    kernel, residual, _ = _checked_problem(f, params, x, targets, chunk)
+    return _solve(kernel, residual, eps).kappa
 
 
 def tangent_approximation(
@@ -92,8 +94,9 @@ def tangent_approximation(
         >>> found.direction.tolist(), round(float(found.attained), 12)
         ([[1.5]], 1.0)
     """
-    kernel, residual, n = _kernel_and_residual(f, params, x, targets, chunk)
-    solved = _solve(kernel, residual, checked_eps(eps))
+    checked_eps(eps)
+    kernel, residual, n = _checked_problem(f, params, x, targets, chunk)
+    solved = _solve(kernel, residual, eps)
     _, unravel = ravel_pytree(params)
     outputs, pullback = jax.vjp(lambda p: f(p, x), params)
     weights = (solved.coefficients / jnp.sqrt(n)).astype(outputs.dtype)
@@ -111,8 +114,14 @@ def residual_and_kernel(
     f: Function, params: PyTree, x: PyTree, targets: Array | np.ndarray, *, chunk: int | None = None
 ) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """`r` and `K` in `L^2` of the samples: residual over `sqrt(n)`, kernel over `n`; `m = n c`."""
-    kernel, residual, _ = _kernel_and_residual(f, params, x, targets, chunk)
+    kernel, residual, _ = _checked_problem(f, params, x, targets, chunk)
     return residual, kernel
+
+
+def _checked_problem(f, params, x, targets, chunk) -> tuple[Array, Array, int]:
+    params, x = jax.tree.map(jnp.asarray, (params, x))
+    outputs_of(f, params, x)
+    return _kernel_and_residual(f, params, x, jnp.asarray(targets), chunk)
 
 
 @eqx.filter_jit
@@ -134,7 +143,7 @@ def _rows(targets: Array, outputs: Array) -> Array:
 
 
 def checked_eps(eps: int | float | Array) -> int | float | Array:
-    """`eps` itself; raises ValueError where it is no single number, or known to be negative or NaN."""
+    """`eps` itself; raises ValueError where it is no single number, or negative, or NaN."""
     if jnp.ndim(eps) > 0:
         raise ValueError(
             f"eps is one number, got an array of shape {jnp.shape(eps)}; several levels at once: "
@@ -185,9 +194,9 @@ def secular_solution(w: Array, v: Array, residual: Array, eps: Array, cutoff: Ar
     squares = jnp.square(c)
     floor = jnp.sum(jnp.where(seen, 0, squares))
     total = jnp.sum(squares)
-    # As with eigenvalues: a share of the residual that rounding alone can leave counts as none.
+    # As with eigenvalues: a share of the loss that rounding alone can leave counts as none.
     rounding = cutoff / jnp.where(jnp.max(jnp.abs(w)) > 0, jnp.max(jnp.abs(w)), 1)
-    floor = jnp.where(floor <= jnp.square(rounding) * total, 0, floor)
+    floor = jnp.where(floor <= rounding * total, 0, floor)
 
     def misfit(nu):  # ||r + J u||^2 at mu = 1 / nu: decreasing from the loss to the floor
         return floor + jnp.sum(jnp.where(seen, squares / jnp.square(1 + nu * w_seen), 0))

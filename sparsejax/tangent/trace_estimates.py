@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 from matfree import stochtrace
 
-from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.jacobian import Function, outputs_of
 from sparsejax.tangent.krylov import kernel_products
 from sparsejax.tangent.spectral_density import (
     Estimate,
@@ -48,7 +48,7 @@ def trace_estimates(
     """
     require_positive("samples", samples)
     params, x = jax.tree.map(jnp.asarray, (params, x))
-    sample_count(x)
+    outputs_of(f, params, x)
     return _traces(f, params, x, key, samples)
 
 

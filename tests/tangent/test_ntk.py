@@ -200,7 +200,7 @@ def test_flax_models_are_plain_functions():
 
 
 def test_refused():
-    with pytest.raises(ValueError, match="chunk must be positive"):
+    with pytest.raises(ValueError, match="chunk must be a positive whole number"):
         sj.ntk(network, PARAMS, X, chunk=0)
     with pytest.raises(ValueError, match="one leading axis"):
         sj.ntk(network, PARAMS, {"a": X, "b": X2})
