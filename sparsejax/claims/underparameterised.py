@@ -80,7 +80,10 @@ class Underparameterised:
 
     def control(self, config: UnderparameterisedConfig) -> UnderparameterisedConfig:
         """Targets without a relation to the samples: no step of the parameters reaches eps."""
-        return dataclasses.replace(config, shuffled=True)
+        # Fewer parameters than samples still fit a share of noise: not down to half of it.
+        return dataclasses.replace(
+            config, shuffled=True, eps_fraction=min(config.eps_fraction, 0.5)
+        )
 
     def trials(self, config: UnderparameterisedConfig) -> list[Trial]:
         """One trial a lift."""
