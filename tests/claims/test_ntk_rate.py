@@ -117,7 +117,7 @@ def test_every_data_set_goes_with_the_defaults(data):
         ({"probes": 7}, "probes: must be even"),
         ({"promise": 1.0}, "promise: must lie in"),
         ({"scaled_t1": 0.0}, "scaled_t1: must be positive"),
-        ({"rtol": -1.0}, "rtol: must be positive"),
+        ({"steps": 0}, "steps: must be positive"),
         ({"in_degree": 500}, "in_degree: 500 is above"),
     ],
 )
