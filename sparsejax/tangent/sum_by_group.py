@@ -25,7 +25,7 @@ def sum_by_group(
         >>> import jax.numpy as jnp
         >>> from sparsejax.tangent import ntk_by_leaf
         >>> f = lambda p, x: jnp.tanh(x @ p["in"]["w"] + p["in"]["b"]) @ p["out"]
-        >>> params = {"in": {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}, "out": jnp.ones(3)}
+        >>> params = {"in": {"w": jnp.ones((2, 3)), "b": jnp.zeros((1, 3))}, "out": jnp.ones(3)}
         >>> parts = ntk_by_leaf(f, params, jnp.ones((4, 2)))
         >>> layers = sum_by_group(parts, lambda name: name.split("/")[0])
         >>> {name: part.shape for name, part in layers.items()}
