@@ -80,7 +80,8 @@ def measure(quick: bool) -> dict:
 
 
 def run(quick: bool = False) -> dict:
-    """In a process of its own, on one thread."""
+    """In a process of its own, on one thread; this one, which writes, says the precision."""
+    jax.config.update("jax_enable_x64", True)
     return {"threads": timing.in_processes("benchmarks.tangent_probes", quick, (1,))}
 
 
