@@ -9,7 +9,6 @@ them (`benchmarks/ensemble_flow.py`); on an accelerator the batch is what fills 
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -22,9 +22,7 @@ def ensemble_trajectory(
     codes, *counts = ledger.tallies.T
     # A loss that is bounded below dissipates no more than it has: only a blow-up passes this.
     large = 1e6 * (jnp.abs(first) + 1)
-    reach, reach0 = (
-        jnp.max(jnp.abs(vectors), axis=1, initial=0) for vectors in (ends, thetas)
-    )
+    reach, reach0 = (jnp.max(jnp.abs(vectors), axis=1, initial=0) for vectors in (ends, thetas))
     grown = (reach > 1e6 * (reach0 + 1)) | (dissipated > large)
     code = jnp.where((codes == STEP_UNDERFLOW) & grown, DIVERGED, codes)
     # The energy identity, at every saved time and at the end.

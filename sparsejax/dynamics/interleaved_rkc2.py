@@ -99,12 +99,12 @@ class Lane(eqx.Module):
     stop_evaluations: Int[Array, ""]
 
     @property
-    def size(self) -> Float[Array, ""]:
+    def size(self) -> Float[Array, "*lanes"]:
         """Of the step under way."""
         return self.goal - self.t
 
     @property
-    def ending(self) -> Float[Array, ""]:
+    def ending(self) -> Float[Array, "*lanes"]:
         """The time up to which this step counts: its end, or the crossing in it."""
         return jnp.where(self.upper < 1, self.t + self.upper * self.size, self.goal)
 
@@ -247,9 +247,7 @@ def advance(
     )
     lane = _with(
         lane,
-        proposed=jnp.where(
-            rejected & (phase != END), LEAST_FACTOR * lane.size, lane.proposed
-        ),
+        proposed=jnp.where(rejected & (phase != END), LEAST_FACTOR * lane.size, lane.proposed),
     )
 
     lane = _crossed(lane, thresholds, rules, loss, squared, phase, accepted)
@@ -422,9 +420,7 @@ def _met(lane: Lane, thresholds, loss, squared, here) -> Int[Array, ""]:
         return nothing
     found = margins(thresholds, loss, squared, lane.first_loss)
     at_start = margins(thresholds, lane.first_loss, lane.first_squared, lane.first_loss)
-    return jnp.where(
-        here & (jnp.min(found) <= 0), first_met(thresholds, found, at_start), nothing
-    )
+    return jnp.where(here & (jnp.min(found) <= 0), first_met(thresholds, found, at_start), nothing)
 
 
 def _crossed(lane: Lane, thresholds, rules, loss, squared, phase, accepted) -> Lane:

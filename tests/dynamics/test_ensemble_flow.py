@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sparsejax as sj
-from sparsejax.dynamics import gradient_flows
+from sparsejax.dynamics import Stop, gradient_flows
 
 TRACES = []
 TS = np.array([0.0, 0.03, 0.4, 0.41, 1.7])
@@ -18,7 +18,6 @@ RATES = np.array([[1.0, 2.0], [1.0, 3000.0], [0.01, 0.5], [20.0, 300.0], [5.0, 5
 
 
 def decaying(rates, w):
-    """Lanes whose sum of rates is negative have a loss that is not a number from some w on."""
     TRACES.append("decaying")
     return 0.5 * jnp.sum(rates * jnp.square(w))
 
@@ -60,9 +59,9 @@ def test_lanes_of_all_stiffnesses_follow_their_exact_flows(one_by_one):
 
 def test_neither_slots_nor_neighbours_nor_order_change_a_lane(one_by_one):
     order = np.array([3, 0, 4, 2, 1])
-    for flows in (decay(RATES[order], chunk=2), decay(RATES[order], chunk=9)):
-        np.testing.assert_allclose(flows.params, one_by_one.params[order], rtol=1e-9, atol=1e-12)
-        np.testing.assert_array_equal(flows.counts["steps"], one_by_one.counts["steps"][order])
+    flows = decay(RATES[order], chunk=2)
+    np.testing.assert_allclose(flows.params, one_by_one.params[order], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(flows.counts["steps"], one_by_one.counts["steps"][order])
 
 
 def test_other_lanes_of_one_size_are_the_same_program(one_by_one):
@@ -75,20 +74,20 @@ def test_other_lanes_of_one_size_are_the_same_program(one_by_one):
 def test_a_lane_ends_where_its_loss_is_down(one_by_one):
     # L = exp(-2 a t) a for equal rates a; met at the start; never met.
     rates = np.array([[1.0, 1.0], [4.0, 4.0], [1.0, 1.0], [1.0, 1.0]])
-    flows = decay(rates, stop=np.array([0.5, 0.04, 1.0, 1e-9]), chunk=2, rtol=1e-8)
+    flows = decay(rates, stop=np.array([0.5, 0.04, 1.0, 1e-9]), chunk=2, rtol=1e-9)
     assert flows.status.tolist() == ["reached_loss"] * 3 + ["completed"]
     times = np.array([np.log(2) / 2, np.log(100) / 8, 0.0, 1.7])
     np.testing.assert_allclose(flows.status_time, times, atol=1e-6)
     np.testing.assert_allclose(flows.end, np.exp(-rates * times[:, None]), atol=1e-6)
     np.testing.assert_array_equal(np.isfinite(flows.losses), TS <= times[:, None])
     np.testing.assert_array_equal(flows.stats["stop_evaluations"] > 0, [True, True, False, False])
-    many = decay(rates, stop=sj.Stop(relative_loss=0.25), keep_params=False)
+    many = decay(rates, stop=Stop(relative_loss=0.25), keep_params=False)
     assert many.params is None
     np.testing.assert_allclose(many.status_time, np.log(2) / rates[:, 0], rtol=1e-5)
 
 
 def cubic(kind, w):
-    """Falls to minus infinity in finite time, has no value at w < 0, or is a parabola."""
+    """Falls to minus infinity in finite time, has no value below 1/2, or is a parabola."""
     # The pole of the flow dw/dt = 3 w^2 from 1 is at t = 1/3.
     blown, undefined = -jnp.sum(w**3), jnp.sum(jnp.where(w > 0.5, w, jnp.nan))
     return jnp.where(kind == 0, blown, jnp.where(kind == 1, undefined, 0.5 * jnp.sum(w**2)))
@@ -96,9 +95,9 @@ def cubic(kind, w):
 
 def test_a_lane_that_fails_has_a_name_and_no_influence():
     kinds = jnp.array([2, 0, 2, 1, 2, 3])
-    start = jnp.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])[:, None]
+    start = jnp.ones((6, 1))
     loss = jax.tree_util.Partial(cubic, kinds)
-    flows = gradient_flows(loss, start, 2.0, saveat=TS, rtol=1e-6, chunk=3)
+    flows = gradient_flows(loss, start, 2.0, saveat=TS, rtol=1e-7, chunk=9)
     names = ["completed", "diverged", "completed", "step_size_underflow", "completed", "completed"]
     assert flows.status.tolist() == names
     np.testing.assert_allclose(flows.status_time[1], 1 / 3, rtol=1e-3)
@@ -107,7 +106,8 @@ def test_a_lane_that_fails_has_a_name_and_no_influence():
     for lane in (0, 2, 4, 5):
         np.testing.assert_allclose(flows.params[lane, :, 0], np.exp(-TS), atol=1e-5)
     # Not a number from the start; and out of steps.
-    few = gradient_flows(loss, start.at[3].set(0.25), 2.0, saveat=TS, max_steps=4)
+    start = start.at[3].set(0.25)
+    few = gradient_flows(loss, start, 2.0, saveat=TS, chunk=9, max_steps=4)
     assert few.status[3] == "nan" and few.status[0] == "step_budget_exhausted"
     assert np.isnan(few.params[3]).all() and np.all(few.counts["steps"] <= 4)
 
@@ -122,6 +122,7 @@ def lifts_of_one_size(count):
     return jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(3), count))
 
 
+@pytest.mark.slow
 def test_lifts_flow_as_they_do_alone():
     lifts, params = lifts_of_one_size(3)
     x = jax.random.normal(jax.random.key(0), (12, 3))
@@ -165,7 +166,7 @@ def test_lifts_flow_as_they_do_alone():
         ({"params": jnp.ones((4, 2))}, "without the leading axis of 4 lanes"),
         ({"params": jnp.full((5, 2), jnp.nan)}, "not finite"),
         ({"stop": np.ones(3)}, "one loss for each of 5"),
-        ({"stop": sj.Stop(wall_clock=1.0)}, "wall_clock"),
+        ({"stop": Stop(wall_clock=1.0)}, "wall_clock"),
         ({"devices": []}, "devices is empty"),
     ],
 )
@@ -179,7 +180,7 @@ def test_bad_input_is_refused_by_name(change, message):
 ON_TWO_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_enable_x64", True)
-from sparsejax.dynamics import gradient_flows
+from sparsejax.dynamics import Stop, gradient_flows
 rates = jnp.array([[1.0], [900.0], [0.5], [30.0], [2.0]])
 loss = jax.tree_util.Partial(lambda rate, w: 0.5 * jnp.sum(rate * w**2), rates)
 ts = np.array([0.2, 0.9])
