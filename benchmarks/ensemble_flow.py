@@ -158,7 +158,7 @@ def run(quick: bool = False) -> dict:
     threads = timing.in_processes("benchmarks.ensemble_flow", quick, (1,) if quick else (1, 2))
     before = os.environ.get("XLA_FLAGS", "")
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = f"{before} {flags} --xla_force_host_platform_device_count=2"
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=2 {flags} {before}"
     devices = timing.in_processes("benchmarks.ensemble_flow", quick, (2,))["2"]
     os.environ["XLA_FLAGS"] = before
     return {"setting": setting, "threads": threads, "devices": devices}
