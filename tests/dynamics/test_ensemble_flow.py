@@ -109,6 +109,7 @@ def test_a_lane_that_fails_has_a_name_and_no_influence():
     start = start.at[3].set(0.25)
     few = gradient_flows(loss, start, 2.0, saveat=TS, chunk=9, max_steps=4)
     assert few.status[3] == "nan" and few.status[0] == "step_budget_exhausted"
+    assert few.end[3] == 0.25 and few.status_time[3] == 0
     assert np.isnan(few.params[3]).all() and np.all(few.counts["steps"] <= 4)
 
 
