@@ -67,7 +67,7 @@ def gradient_flows(
     `stop`: a loss for each lane, (M,), at which it ends, or a `Stop` for all of them; the crossing
     is located to `rtol`. `chunk`: how many lanes are under way at a time on a device; memory beyond
     data and results is that of as many gradients. By default one on a CPU, where networks that take
-    turns stay in its cache, and 64 elsewhere; more gain little on a CPU even where a network is tiny.
+    turns stay in its cache, and 64 elsewhere; more gain little on a CPU, even of tiny networks.
     `keep_params=False` leaves `params` out of the result, which then is M by S numbers and `end`.
     `devices`: lanes are dealt out to them, and none of them waits for another; on a CPU of several
     cores give as many, one thread each (`jax_num_cpu_devices`, and the flag
@@ -85,11 +85,11 @@ def gradient_flows(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> rates = jnp.array([1.0, 300.0])
+        >>> rates = jnp.array([1.0, 2.0])
         >>> decay = jax.tree_util.Partial(lambda rate, w: 0.5 * rate * jnp.sum(w**2), rates)
         >>> flows = gradient_flows(decay, jnp.ones((2, 3)), 1.0, rtol=1e-5)
         >>> [round(float(w[0]), 3) for w in flows.end]
-        [0.368, -0.0]
+        [0.368, 0.135]
         >>> flows.status.tolist()
         ['completed', 'completed']
     """
