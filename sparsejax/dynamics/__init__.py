@@ -11,6 +11,7 @@ from sparsejax.dynamics.curvature import (
     modified_rate as modified_rate,
     sharpness_along as sharpness_along,
 )
+from sparsejax.dynamics.ensemble_flow import gradient_flows as gradient_flows
 from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
 from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow
 from sparsejax.dynamics.loss import (
