@@ -74,7 +74,8 @@ def gradient_flows(
     `--xla_cpu_multi_thread_eigen=false`).
 
     The result is a `Trajectory` whose arrays have a leading axis of lanes;
-    `jax.tree.map(lambda leaf: leaf[k], flows)` is the one of lane k. A lane that diverges or whose
+    `jax.tree.map(lambda leaf: leaf[k], flows)` is the one of lane k, and `end` the last parameters
+    of all (`final` and `at` are for one lane). A lane that diverges or whose
     loss is not finite says so in `status` and touches no other. `stats` counts gradients by lane;
     `radius_evaluations` of them, differences for the spectral radius, stand for Hessian-vector
     products.
