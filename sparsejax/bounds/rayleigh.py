@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero
-from sparsejax.bounds.quadrature import simpson_like_integral, thinning_error
+from sparsejax.bounds.quadrature import simpson_like_integral, summed_thinning_error
 from sparsejax.dynamics import SquaredLoss, Trajectory
 from sparsejax.tangent import Function, residual_and_kernel
 
@@ -100,17 +100,6 @@ def least_eigenvalue(
     return _exponential(f, flow, x, targets, np.asarray(least, float), "upper")
 
 
-def _envelope(error: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
-    """The largest error at a kept time or its two neighbours among every second time.
-
-    The spline's error changes sign along the curve. Where it does, an estimate of it is next to
-    zero too, but not where exactly the error is.
-    """
-    from scipy.ndimage import maximum_filter1d
-
-    return maximum_filter1d(error, size=5, mode="nearest")
-
-
 def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> Bound:
     ts, losses = np.asarray(flow.ts, float), np.asarray(flow.losses, float)
     if losses[0] == 0:
@@ -118,18 +107,16 @@ def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> B
     last = finite_rows(losses, rates)
     ts, rates, initial = ts[:last], rates[:last], float(losses[0])
 
-    def along(kept: np.ndarray) -> Float[np.ndarray, " s"]:
-        return initial * np.exp(-4 * simpson_like_integral(ts[kept], rates[kept]))
-
+    values = initial * np.exp(-4 * simpson_like_integral(ts, rates))
     recomputed = float(SquaredLoss(f, x, targets)(flow.at(0)))
     return Bound(
         name="Rayleigh identity" if kind == "identity" else "least-eigenvalue rate",
         source=SOURCE,
         ts=ts,
-        values=along(np.arange(last)),
+        values=values,
         quantity="losses",
         kind=kind,
-        quadrature_error=_envelope(thinning_error(ts, along)),
+        quadrature_error=values * np.expm1(4 * summed_thinning_error(ts, rates)),
         initial=initial,
         hypotheses=(
             flow_from_zero(flow),
