@@ -171,3 +171,18 @@ def test_an_eigenvalue_of_rounding_promises_nothing():
     assert (np.asarray(rates.least) == 0).all()
     bound = least_eigenvalue(linear, flow, x, jnp.ones(4), rates=rates)
     np.testing.assert_array_equal(bound.values, bound.initial)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_error_of_a_rate_that_jumps_is_in_the_budget(power):
+    """A kink of the network: wherever it lies, and at all times behind it."""
+    ts = np.linspace(0, 1, 41) ** power
+    for at in np.linspace(0.11, 0.89, 40):
+        rates = np.where(ts < at, 1.0, 0.5) + 0.3 * np.exp(-3 * ts)
+        exact = np.minimum(ts, at) + np.maximum(ts - at, 0) / 2 + 0.1 * (1 - np.exp(-3 * ts))
+        actual = np.abs(simpson_like_integral(ts, rates) - exact)
+        error = summed_thinning_error(ts, rates)
+        assert (error >= actual - 1e-6).all()
+        assert error[-1] < 0.05  # and says something
+    smooth = np.exp(-3 * ts)
+    assert summed_thinning_error(ts, smooth)[-1] < 1e-4
