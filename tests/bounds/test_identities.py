@@ -16,6 +16,7 @@ from sparsejax.bounds import (
     rayleigh,
     step_curvatures,
 )
+from sparsejax.bounds.quadrature import simpson_like_integral, summed_thinning_error
 
 RNG = np.random.default_rng(0)
 TS = np.linspace(0, 1, 33) ** 2 * 2
