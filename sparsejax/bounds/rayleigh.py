@@ -12,6 +12,7 @@ from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zer
 from sparsejax.bounds.quadrature import simpson_like_integral, summed_thinning_error
 from sparsejax.dynamics import SquaredLoss, Trajectory
 from sparsejax.tangent import Function, residual_and_kernel
+from sparsejax.tangent.kernel_matrix import resolution
 
 SOURCE = "Robin, Scaman, Lelarge 2022 (Rayleigh quotients)"
 
@@ -55,8 +56,8 @@ def _rates(f, params, x, targets) -> KernelRates:
         eigenvalues = jnp.linalg.eigvalsh(kernel)
         # Rounding moves the least eigenvalue of a singular kernel to either side of zero, and a
         # positive one would promise a decay that theory does not.
-        cutoff = len(kernel) * jnp.finfo(kernel.dtype).eps * eigenvalues[-1]
-        least = jnp.where(eigenvalues[0] <= cutoff, jnp.zeros_like(cutoff), eigenvalues[0])
+        unseen = eigenvalues[0] <= resolution(eigenvalues)
+        least = jnp.where(unseen, jnp.zeros_like(eigenvalues[0]), eigenvalues[0])
         return KernelRates(quotient, least)
 
     return jax.lax.map(at, params)

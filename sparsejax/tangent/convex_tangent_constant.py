@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.tangent.ntk import ntk
+from sparsejax.tangent.kernel_matrix import kernel_matrix
 from sparsejax.tangent.tangent_constant import checked_eps
 
 # How near to the least length that is proved a step counts as the shortest, and how many times the
@@ -58,9 +58,7 @@ def convex_tangent_constant(
 @eqx.filter_jit
 def _constant(loss, params, eps, newton_steps) -> Array:
     outputs = loss.f(params, loss.x)
-    kernel = ntk(loss.f, params, loss.x, outputs="full")
-    m = outputs.size
-    kernel = jnp.moveaxis(kernel, 2, 1).reshape(m, m)
+    kernel, m = kernel_matrix(loss.f, params, loss.x), outputs.size
     centre = outputs.reshape(-1)
     eps = eps.astype(kernel.dtype)
 

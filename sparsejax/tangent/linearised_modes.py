@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from sparsejax.dynamics.finiteness import concrete
 from sparsejax.tangent.jacobian import Function, sample_count
+from sparsejax.tangent.kernel_matrix import resolution
 from sparsejax.tangent.ntk_vector_product import ntk_vector_product
 from sparsejax.tangent.tangent_constant import residual_and_kernel
 
@@ -78,22 +79,21 @@ def kernel_modes(
     x, targets = jax.tree.map(jnp.asarray, x), jnp.asarray(targets)
     residual, kernel = residual_and_kernel(f, params, x, targets, chunk=chunk)
     shape = jax.eval_shape(f, params, x).shape
-    resolution = float(jnp.finfo(kernel.dtype).eps)
+    rounding = float(jnp.finfo(kernel.dtype).eps)
     if known(kernel, residual):
         # NumPy's arrays keep their precision where JAX runs in float32.
         exact = (np.asarray(array).astype(np.float64) for array in (kernel, residual))
         with jax.enable_x64(True):
-            found = jax.tree.map(np.asarray, _decomposed(*exact, resolution))
+            found = jax.tree.map(np.asarray, _decomposed(*exact, rounding))
     else:
-        found = _decomposed(kernel, residual, resolution)
+        found = _decomposed(kernel, residual, rounding)
     return KernelModes(f, params, x, targets.reshape(shape).astype(kernel.dtype), *found)
 
 
 @jax.jit
-def _decomposed(kernel, residual, resolution):
+def _decomposed(kernel, residual, rounding):
     w, v = jnp.linalg.eigh(kernel)
-    cutoff = kernel.shape[0] * resolution * jnp.max(jnp.abs(w))
-    unseen = w <= cutoff
+    unseen = w <= resolution(w, rounding)
     largest = jnp.max(jnp.where(unseen, jnp.abs(w), 0))
     return jnp.where(unseen, 0, w), v, v.T @ residual, jnp.sum(unseen), largest
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax.tangent.jacobian import Function, sample_count
-from sparsejax.tangent.ntk import ntk
+from sparsejax.tangent.kernel_matrix import kernel_matrix, resolution
 
 
 class KernelSpectrum(eqx.Module):
@@ -48,7 +48,7 @@ def kernel_spectrum(
         (3, 1, 3)
     """
     x = jax.tree.map(jnp.asarray, x)
-    kernel = mean_kernel(f, params, x, chunk=chunk)
+    kernel = _mean_kernel(f, params, x, chunk)
     eigenvalues, eigenvectors = eigendecomposition(kernel)
     shape = jax.eval_shape(f, params, x).shape
     limit = resolution(eigenvalues)
@@ -61,19 +61,8 @@ def kernel_spectrum(
 
 
 @eqx.filter_jit
-def mean_kernel(
-    f: Function, params: PyTree, x: PyTree, *, chunk: int | None = None
-) -> Float[Array, "m m"]:
-    """`J J^T / n` (m, m) with outputs next to their sample, as `residual_and_kernel` has it."""
-    n = sample_count(x)
-    kernel = ntk(f, params, x, outputs="full", chunk=chunk)
-    m = n * kernel.shape[2]
-    return jnp.moveaxis(kernel, 2, 1).reshape(m, m) / n
-
-
-def resolution(eigenvalues: Float[Array, " m"]) -> Float[Array, ""]:
-    """`m` roundings of the largest eigenvalue: what lies below cannot be told from zero."""
-    return len(eigenvalues) * jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
+def _mean_kernel(f, params, x, chunk):
+    return kernel_matrix(f, params, x, chunk=chunk) / sample_count(x)
 
 
 def eigendecomposition(

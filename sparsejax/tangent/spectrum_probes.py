@@ -9,8 +9,9 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 from sparsejax.tangent.extreme_eigenvalues import checked_counts, lanczos_extremes
 from sparsejax.tangent.jacobian import Function
 from sparsejax.tangent.kernel_drift import KernelDrift, drift_of
+from sparsejax.tangent.kernel_matrix import resolution
 from sparsejax.tangent.spectral_density import Estimate, require_positive
-from sparsejax.tangent.spectrum import eigendecomposition, resolution
+from sparsejax.tangent.spectrum import eigendecomposition
 from sparsejax.tangent.spectrum_summaries import (
     effective_rank,
     residual_shares,

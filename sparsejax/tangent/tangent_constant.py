@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.tangent.jacobian import Function, outputs_of, sample_count
-from sparsejax.tangent.ntk import ntk
+from sparsejax.tangent.kernel_matrix import kernel_matrix, resolution
 
 
 class TangentApproximation(eqx.Module):
@@ -131,9 +131,7 @@ def _kernel_and_residual(f, params, x, targets, chunk) -> tuple[Array, Array, in
     residual = (outputs.reshape(n, -1) - _rows(targets, outputs)).reshape(-1) / jnp.sqrt(n).astype(
         outputs.dtype
     )
-    kernel = ntk(f, params, x, outputs="full", chunk=chunk)
-    m = residual.shape[0]
-    return jnp.moveaxis(kernel, 2, 1).reshape(m, m) / n, residual, n
+    return kernel_matrix(f, params, x, chunk=chunk) / n, residual, n
 
 
 def _rows(targets: Array, outputs: Array) -> Array:
@@ -159,27 +157,26 @@ def checked_eps(eps: int | float | Array) -> int | float | Array:
 
 
 def _solve(kernel: Array, residual: Array, eps: int | float | Array) -> _Secular:
-    resolution = jnp.finfo(kernel.dtype).eps
+    rounding = jnp.finfo(kernel.dtype).eps
     try:
         float(kernel[0, 0])
     except jax.errors.ConcretizationTypeError:
-        return _secular(kernel, residual, jnp.asarray(eps, kernel.dtype), resolution)
+        return _secular(kernel, residual, jnp.asarray(eps, kernel.dtype), rounding)
     with jax.enable_x64(True):
         solved = _secular(
             jnp.asarray(kernel, jnp.float64),
             jnp.asarray(residual, jnp.float64),
             jnp.asarray(eps, jnp.float64),
-            jnp.asarray(resolution, jnp.float64),
+            jnp.asarray(rounding, jnp.float64),
         )
         # Outside of this context float64 arrays are truncated, with a warning, at their first use.
         return jax.tree.map(lambda array: array.astype(kernel.dtype), solved)
 
 
 @jax.jit
-def _secular(kernel: Array, residual: Array, eps: Array, resolution: Array) -> _Secular:
+def _secular(kernel: Array, residual: Array, eps: Array, rounding: Array) -> _Secular:
     w, v = jnp.linalg.eigh(kernel)
-    cutoff = kernel.shape[0] * resolution.astype(kernel.dtype) * jnp.max(jnp.abs(w))
-    return secular_solution(w, v, residual, eps, cutoff)
+    return secular_solution(w, v, residual, eps, resolution(w, rounding))
 
 
 def secular_solution(w: Array, v: Array, residual: Array, eps: Array, cutoff: Array) -> _Secular:
