@@ -12,7 +12,6 @@ as five gradients there: here they are differences of gradients. Cores are fille
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsejax.dynamics.ensemble_trajectory import ensemble_trajectory
 from sparsejax.dynamics.finiteness import require_finite
 from sparsejax.dynamics.flow_method import flow_method
+from sparsejax.dynamics.gradient_flow import save_times
 from sparsejax.dynamics.interleaved_rkc2 import Rules
 from sparsejax.dynamics.lane_queue import Lanes, Ledger, run_through
 from sparsejax.dynamics.stop import Stop
@@ -94,9 +94,9 @@ def gradient_flows(
         >>> flows.status.tolist()
         ['completed', 'completed']
     """
-    if not (t1 > 0 and math.isfinite(t1)):
-        raise ValueError(f"t1 must be positive and finite, got {t1}")
-    ts = _save_times(saveat, t1)
+    ts = save_times(saveat, t1, count=2)
+    if ts[-1] == 0:
+        raise ValueError("saveat holds no time but 0: there is nothing to integrate")
     if not rtol > 0 or (atol is not None and not atol > 0):
         raise ValueError(f"tolerances must be positive, got rtol={rtol}, atol={atol}")
     for name, number in (("max_steps", max_steps), ("chunk", chunk)):
@@ -139,17 +139,6 @@ def gradient_flows(
         devices=() if devices is None else tuple(devices),
     )
     return dataclasses.replace(_run(ensemble), method=method.description)
-
-
-def _save_times(saveat: Any, t1: float | int) -> Float[np.ndarray, " s"]:
-    ts = np.asarray([0.0, t1] if saveat is None else saveat, float)
-    if ts.ndim != 1 or ts.size == 0 or not np.isfinite(ts).all() or not np.all(np.diff(ts) > 0):
-        raise ValueError("saveat must be a non-empty, strictly increasing vector of finite times")
-    if ts[0] < 0 or ts[-1] > t1 * (1 + 1e-12):
-        raise ValueError(f"saveat runs from {ts[0]} to {ts[-1]}, outside [0, t1={t1}]")
-    if ts[-1] == 0:
-        raise ValueError("saveat holds no time but 0: there is nothing to integrate")
-    return ts
 
 
 def _lane_count(params: PyTree) -> int:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sparsejax.dynamics.flow_trajectory import blow_up, energy_error
 from sparsejax.dynamics.lane_queue import COUNTS, Ledger
 from sparsejax.dynamics.trajectory import COMPLETED, DIVERGED, STEP_UNDERFLOW, Trajectory
 
@@ -15,23 +16,13 @@ def ensemble_trajectory(
 ) -> Trajectory:
     """A trajectory with a leading axis of lanes, from what the lanes have left behind."""
     end_times, end_losses, first = ledger.ends[:, :3].T
-    ends = ledger.ends[:, 3:-2]
-    dissipated = ledger.ends[:, -1]
+    last = ledger.ends[:, 3:]
     losses, grad_norms, path_lengths, dissipation = jnp.moveaxis(ledger.saves[..., :4], -1, 0)
     states = ledger.saves[..., 4:]
     codes, *counts = ledger.tallies.T
-    # A loss that is bounded below dissipates no more than it has: only a blow-up passes this.
-    large = 1e6 * (jnp.abs(first) + 1)
-    reach, reach0 = (jnp.max(jnp.abs(vectors), axis=1, initial=0) for vectors in (ends, thetas))
-    grown = (reach > 1e6 * (reach0 + 1)) | (dissipated > large)
+    grown = jax.vmap(blow_up)(first, thetas, last)
     code = jnp.where((codes == STEP_UNDERFLOW) & grown, DIVERGED, codes)
-    # The energy identity, at every saved time and at the end.
-    at_saves = losses - first[:, None] + dissipation
-    at_end = end_losses - first + dissipated
-    defects = jnp.abs(jnp.concatenate([at_saves, at_end[:, None]], axis=1))
-    largest = jnp.max(jnp.where(jnp.isfinite(defects), defects, 0), axis=1)
-    scale = jnp.abs(first) + dissipated
-    energy_error = largest / jnp.where(scale > 0, scale, 1)
+    error = jax.vmap(energy_error)(losses, dissipation, first, end_losses, last[:, -1])
     kept = states.shape[-1] == thetas.shape[-1]
     return Trajectory(
         ts=jnp.broadcast_to(ts, losses.shape),
@@ -43,7 +34,7 @@ def ensemble_trajectory(
         probes={},
         status_code=code,
         status_time=jnp.where(code == COMPLETED, ts[-1], end_times),
-        counts=dict(zip(COUNTS, counts, strict=True)) | {"energy_error": energy_error},
+        counts=dict(zip(COUNTS, counts, strict=True)) | {"energy_error": error},
         method=(),
-        end=jax.vmap(unravel)(ends),
+        end=jax.vmap(unravel)(last[:, :-2]),
     )

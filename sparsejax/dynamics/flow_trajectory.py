@@ -52,6 +52,38 @@ def at_rest(theta: Float[Array, " p"]) -> Float[Array, " q"]:
     return jnp.concatenate([theta, jnp.zeros(2, theta.dtype)])
 
 
+def blow_up(
+    first_loss: Float[Array, ""], theta0: Float[Array, " p"], last: Float[Array, " q"]
+) -> Bool[Array, ""]:
+    """Whether the state a flow ended in is one that only a diverging flow comes to."""
+    grown = largest_entry(last[:-2]) > 1e6 * (largest_entry(theta0) + 1)
+    return grown | (last[-1] > out_of_proportion(first_loss))
+
+
+def out_of_proportion(first_loss: Float[Array, ""]) -> Float[Array, ""]:
+    """A loss that is bounded below dissipates no more than it has: only a blow-up passes this."""
+    return 1e6 * (jnp.abs(first_loss) + 1)
+
+
+def largest_entry(theta: Float[Array, " p"]) -> Float[Array, ""]:
+    """The largest absolute value; zero of none."""
+    return jnp.max(jnp.abs(theta), initial=0)
+
+
+def energy_error(
+    losses: Float[Array, " s"],
+    dissipation: Float[Array, " s"],
+    first_loss: Float[Array, ""],
+    last_loss: Float[Array, ""],
+    dissipated: Float[Array, ""],
+) -> Float[Array, ""]:
+    """The largest defect of the energy identity, at saved times and the end, over the energy."""
+    defects = jnp.append(losses - first_loss + dissipation, last_loss - first_loss + dissipated)
+    largest = jnp.max(jnp.where(jnp.isfinite(defects), jnp.abs(defects), 0))
+    scale = jnp.abs(first_loss) + jnp.where(jnp.isfinite(dissipated), jnp.abs(dissipated), 0)
+    return largest / jnp.where(scale > 0, scale, 1)
+
+
 def flow_trajectory(
     loss: Any,
     unravel: Any,
@@ -81,10 +113,7 @@ def flow_trajectory(
         {},
     )
     defined = jnp.isfinite(ends.losses) & jnp.isfinite(ends.grad_norms)
-    # A loss that is bounded below dissipates no more than it has: only a blow-up passes this.
-    large = 1e6 * (jnp.abs(ends.losses[0]) + 1)
-    grown = jnp.max(jnp.abs(last[:-2])) > 1e6 * (jnp.max(jnp.abs(theta0)) + 1)
-    grown = grown | (last[-1] > large)
+    grown = blow_up(ends.losses[0], theta0, last)
     stopped = (code == STEP_UNDERFLOW) | (code == NAN)
     code = jnp.where(stopped & ~defined[1], NAN, code)
     code = jnp.where(stopped & grown, DIVERGED, code)
@@ -93,7 +122,8 @@ def flow_trajectory(
 
     # The integrator may have reached the end where the loss itself says that it should not have.
     without_loss = finite & jnp.isnan(record.losses)
-    too_large = finite & ((record.losses > large) | jnp.isinf(record.losses))
+    large = record.losses > out_of_proportion(ends.losses[0])
+    too_large = finite & (large | jnp.isinf(record.losses))
     bad = (without_loss | too_large) & defined[0]
     first = jnp.argmax(bad)
     code = jnp.where(bad.any(), jnp.where(without_loss[first], NAN, DIVERGED), code)
@@ -101,13 +131,7 @@ def flow_trajectory(
     shown = jnp.where(bad.any(), jnp.arange(ts.shape[0]) < first, True) & finite & defined[0]
     states = jnp.where(shown[:, None], states, jnp.nan)
     losses = blank(record.losses, shown)
-    # The energy identity, at every saved time and at the end.
-    defects = jnp.append(
-        losses - ends.losses[0] + states[:, -1], ends.losses[1] - ends.losses[0] + last[-1]
-    )
-    largest = jnp.max(jnp.where(jnp.isfinite(defects), jnp.abs(defects), 0))
-    scale = jnp.abs(ends.losses[0]) + jnp.where(jnp.isfinite(last[-1]), jnp.abs(last[-1]), 0)
-    energy_error = largest / jnp.where(scale > 0, scale, 1)
+    error = energy_error(losses, states[:, -1], ends.losses[0], ends.losses[1], last[-1])
     return Trajectory(
         ts=ts,
         params=jax.vmap(unravel)(states[:, :-2]),
@@ -118,7 +142,7 @@ def flow_trajectory(
         probes=blank(record.probes, shown),
         status_code=code,
         status_time=jnp.where(code == COMPLETED, ts[-1], reached),
-        counts=counts | {"energy_error": energy_error},
+        counts=counts | {"energy_error": error},
         method=(),
         end=unravel(last[:-2]),
     )

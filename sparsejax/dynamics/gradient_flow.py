@@ -100,7 +100,7 @@ def gradient_flow(
         >>> abs(float(flow.final[0]) - 0.36787944) < 1e-6
         True
     """
-    ts = _save_times(saveat, t1)
+    ts = save_times(saveat, t1)
     probes = checked_probes(probes)
     require_finite(params, "params")
     if not rtol > 0 or (atol is not None and not atol > 0):
@@ -183,10 +183,15 @@ def ravelled_dtype(params: PyTree) -> Any:
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
 
-def _save_times(saveat: Any, t1: float | int) -> Float[np.ndarray, " s"]:
+def save_times(saveat: Any, t1: float | int, count: int = 101) -> Float[np.ndarray, " s"]:
+    """The checked times at which to save: by default `count` equidistant ones in `[0, t1]`.
+
+    Raises:
+        ValueError: `t1` that is no end of a flow, times that do not increase or lie outside.
+    """
     if not (t1 > 0 and math.isfinite(t1)):
         raise ValueError(f"t1 must be positive and finite, got {t1}")
-    ts = np.linspace(0.0, t1, 101) if saveat is None else np.asarray(saveat, float)
+    ts = np.linspace(0.0, t1, count) if saveat is None else np.asarray(saveat, float)
     if ts.ndim != 1 or ts.size == 0 or not np.isfinite(ts).all() or not np.all(np.diff(ts) > 0):
         raise ValueError("saveat must be a non-empty, strictly increasing vector of finite times")
     if ts[0] < 0 or ts[-1] > t1 * (1 + 1e-12):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from sparsejax.dynamics.flow_trajectory import at_rest
 from sparsejax.dynamics.interleaved_rkc2 import (
     Lane,
     Rules,
@@ -86,9 +87,7 @@ def run_through(lanes: Lanes, rules: Rules, slots: int, keep_params: bool) -> Le
 
     def start(index: Int[Array, ""]) -> tuple[Lane, Any]:
         within = jnp.minimum(index, count - 1)
-        theta = lanes.thetas[within]
-        state = jnp.concatenate([theta, jnp.zeros(2, theta.dtype)])
-        return fresh(state), lanes.row(within)
+        return fresh(at_rest(lanes.thetas[within])), lanes.row(within)
 
     def asked(slot: Lane) -> Float[Array, "c q"]:
         return jax.vmap(point, in_axes=(0, None))(slot, rules)
