@@ -27,7 +27,7 @@ from sparsejax.dynamics.ensemble_trajectory import ensemble_trajectory
 from sparsejax.dynamics.finiteness import require_finite
 from sparsejax.dynamics.flow_method import flow_method
 from sparsejax.dynamics.gradient_flow import save_times
-from sparsejax.dynamics.interleaved_rkc2 import Rules
+from sparsejax.dynamics.lane import Rules
 from sparsejax.dynamics.lane_queue import Lanes, Ledger, run_through
 from sparsejax.dynamics.stop import Stop
 from sparsejax.dynamics.trajectory import Trajectory

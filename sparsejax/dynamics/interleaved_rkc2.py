@@ -8,15 +8,29 @@ stages, rejections or steps of another. Steps, error control and first step are 
 in place of Hessian-vector products, as in the authors' code, so that it too is one gradient.
 """
 
-import dataclasses
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from sparsejax.dynamics.lane import (
+    CROSSING,
+    END,
+    FIRST_RADIUS,
+    FIRST_STEP,
+    RADIUS,
+    SAVE,
+    STAGE,
+    START,
+    Lane,
+    Rules,
+    displacement,
+    looks_for_radius,
+    with_values,
+)
+from sparsejax.dynamics.segments import largest_error
 from sparsejax.dynamics.solvers.rkc2 import RKC2
-from sparsejax.dynamics.solvers.spectral_radius import mixed, random_direction
+from sparsejax.dynamics.solvers.spectral_radius import mixed
 from sparsejax.dynamics.solvers.stabilised import (
     FIRST_ITERATIONS,
     ITERATIONS,
@@ -34,79 +48,8 @@ from sparsejax.dynamics.trajectory import (
     UNDER_WAY,
 )
 
-# What the gradient that a lane asks for is needed for.
-START, FIRST_RADIUS, FIRST_STEP, STAGE, END, RADIUS, CROSSING, SAVE = range(8)
 # Of the step size controller, as diffrax has them.
 LEAST_FACTOR, LARGEST_FACTOR, SAFETY = 0.2, 10.0, 0.9
-
-
-class Rules(eqx.Module):
-    """What all lanes have in common: tolerances, saved times, most steps of one lane."""
-
-    ts: Float[Array, " s"]
-    rtol: Float[Array, ""]
-    atol: Float[Array, ""]
-    max_steps: Int[Array, ""]
-
-    @property
-    def t1(self) -> Float[Array, ""]:
-        """The end of the flow: nothing is integrated that is not saved."""
-        return self.ts[-1]
-
-    @property
-    def least_step(self) -> Float[Array, ""]:
-        """A shorter step ends the lane."""
-        return max(1e-13, float(jnp.finfo(self.ts.dtype).eps)) * self.t1
-
-
-class Lane(eqx.Module):
-    """One flow under way. Vectors hold parameters, path length and dissipation.
-
-    The step goes from `t` to `goal`: `base` and `slope` are state and field at `t`, `increment` and
-    `difference` the recurrence of the stages, `end_slope` the field at `base + increment`.
-    All vectors are finite at all times: a point is a combination of them, and a weight of zero
-    must remove what it multiplies.
-    """
-
-    t: Float[Array, ""]
-    goal: Float[Array, ""]
-    base: Float[Array, " q"]
-    slope: Float[Array, " q"]
-    increment: Float[Array, " q"]
-    difference: Float[Array, " q"]
-    end_slope: Float[Array, " q"]
-    direction: Float[Array, " p"]
-    phase: Int[Array, ""]
-    member: Int[Array, ""]  # of the table of stage counts
-    stage: Int[Array, ""]
-    trips: Int[Array, ""]  # attempts at this step for want of stages
-    iterations: Int[Array, ""]  # of this power iteration
-    radius: Float[Array, ""]  # that this step is to cover
-    end_radius: Float[Array, ""]
-    proposed: Float[Array, ""]  # size of the next step
-    lower: Float[Array, ""]  # the bracket of a crossing, in fractions of the step
-    upper: Float[Array, ""]
-    saved: Int[Array, ""]  # how many saved times lie behind
-    code: Int[Array, ""]  # what to call the end, as soon as it is known
-    loss: Float[Array, ""]  # at `base`
-    end_loss: Float[Array, ""]
-    first_loss: Float[Array, ""]
-    first_squared: Float[Array, ""]
-    steps: Int[Array, ""]
-    rejected: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    radius_evaluations: Int[Array, ""]
-    stop_evaluations: Int[Array, ""]
-
-    @property
-    def size(self) -> Float[Array, "*lanes"]:
-        """Of the step under way."""
-        return self.goal - self.t
-
-    @property
-    def ending(self) -> Float[Array, "*lanes"]:
-        """The time up to which this step counts: its end, or the crossing in it."""
-        return jnp.where(self.upper < 1, self.t + self.upper * self.size, self.goal)
 
 
 class Told(NamedTuple):
@@ -114,69 +57,6 @@ class Told(NamedTuple):
 
     save: Bool[Array, ""]
     finished: Bool[Array, ""]
-
-
-def fresh(state: Float[Array, " q"]) -> Lane:
-    """A lane at time zero that has not been evaluated."""
-    zero, none = jnp.zeros((), state.dtype), jnp.zeros((), jnp.int32)
-    nowhere = jnp.zeros_like(state)
-    return Lane(
-        t=zero,
-        goal=zero,
-        base=state,
-        slope=nowhere,
-        increment=nowhere,
-        difference=nowhere,
-        end_slope=nowhere,
-        direction=random_direction(state[:-2]),
-        phase=jnp.full_like(none, START),
-        member=none,
-        stage=none,
-        trips=none,
-        iterations=none,
-        radius=zero,
-        end_radius=zero,
-        proposed=zero,
-        lower=zero,
-        upper=jnp.ones_like(zero),
-        saved=none,
-        code=jnp.full_like(none, UNDER_WAY),
-        loss=zero,
-        end_loss=zero,
-        first_loss=zero,
-        first_squared=zero,
-        steps=none,
-        rejected=none,
-        evaluations=none,
-        radius_evaluations=none,
-        stop_evaluations=none,
-    )
-
-
-def state_within(lane: Lane, fraction: Float[Array, ""]) -> Float[Array, " q"]:
-    """Between `t` and `goal` by the cubic Hermite interpolant, exact at both ends."""
-    weights = _hermite(lane, fraction)
-    vectors = (lane.increment, lane.slope, lane.end_slope)
-    return lane.base + sum(w * v for w, v in zip(weights, vectors, strict=True))
-
-
-def point(lane: Lane, rules: Rules) -> Float[Array, " q"]:
-    """Where the lane wants loss and gradient: one combination of its vectors in every phase."""
-    phase, size = lane.phase, lane.size
-    saving = rules.ts[jnp.minimum(lane.saved, rules.ts.shape[0] - 1)]
-    fraction = jnp.where(
-        phase == CROSSING,
-        0.5 * (lane.lower + lane.upper),
-        jnp.clip((saving - lane.t) / jnp.where(size > 0, size, 1), 0, 1),
-    )
-    inside = (phase == CROSSING) | (phase == SAVE)
-    along, slope, end_slope = (jnp.where(inside, w, 0) for w in _hermite(lane, fraction))
-    at_end = (phase == STAGE) | (phase == END) | (phase == RADIUS)
-    along = jnp.where(at_end, 1, along)
-    slope = jnp.where(phase == FIRST_STEP, lane.proposed, slope)
-    y = lane.base + along * lane.increment + slope * lane.slope + end_slope * lane.end_slope
-    aside = jnp.where(_looks_for_radius(phase), _displacement(lane), 0)
-    return y.at[:-2].add(aside * lane.direction)
 
 
 def advance(
@@ -190,15 +70,15 @@ def advance(
     phase = lane.phase
     field, squared, good = _field(loss, gradient)
     counting = (phase != SAVE) & (phase != CROSSING)
-    lane = _with(
+    lane = with_values(
         lane,
         evaluations=lane.evaluations + _one(counting),
-        radius_evaluations=lane.radius_evaluations + _one(_looks_for_radius(phase)),
+        radius_evaluations=lane.radius_evaluations + _one(looks_for_radius(phase)),
         stop_evaluations=lane.stop_evaluations + _one(phase == CROSSING),
     )
     at_start = phase == START
     save = (phase == SAVE) | (at_start & good & (rules.ts[0] <= 0))
-    lane = _with(
+    lane = with_values(
         lane,
         saved=lane.saved + _one(save),
         slope=jnp.where(at_start, field, lane.slope),
@@ -211,12 +91,14 @@ def advance(
         phase=jnp.where(at_start, FIRST_RADIUS, phase),
     )
     met_at_start = _met(lane, thresholds, loss, squared, at_start & good)
-    lane = _with(lane, code=jnp.where(met_at_start >= 0, REACHED + met_at_start, lane.code))
+    lane = with_values(lane, code=jnp.where(met_at_start >= 0, REACHED + met_at_start, lane.code))
     finished = at_start & (lane.code != UNDER_WAY)
 
     lane, settled = _looked(lane, phase, field, good)
-    lane = _with(lane, phase=jnp.where(settled & (phase == FIRST_RADIUS), FIRST_STEP, lane.phase))
-    lane = _with(
+    lane = with_values(
+        lane, phase=jnp.where(settled & (phase == FIRST_RADIUS), FIRST_STEP, lane.phase)
+    )
+    lane = with_values(
         lane,
         proposed=jnp.where(
             settled & (phase == FIRST_RADIUS), _trial_step(lane, rules), lane.proposed
@@ -224,7 +106,7 @@ def advance(
         radius=jnp.where(settled & (phase == FIRST_RADIUS), lane.end_radius, lane.radius),
     )
     first = phase == FIRST_STEP
-    lane = _with(
+    lane = with_values(
         lane, proposed=jnp.where(first, _first_step(lane, rules, field, good), lane.proposed)
     )
 
@@ -237,7 +119,7 @@ def advance(
     again = done & ~covered & (lane.trips < REPETITIONS)
     rejected = rejected | (done & ~covered & ~again)
     accepted = done & covered
-    lane = _with(
+    lane = with_values(
         lane,
         radius=jnp.where(done & ~covered, jnp.maximum(lane.radius, lane.end_radius), lane.radius),
         trips=jnp.where(again, lane.trips + 1, lane.trips),
@@ -245,14 +127,14 @@ def advance(
         steps=lane.steps + _one(accepted | rejected),
         rejected=lane.rejected + _one(rejected),
     )
-    lane = _with(
+    lane = with_values(
         lane,
         proposed=jnp.where(rejected & (phase != END), LEAST_FACTOR * lane.size, lane.proposed),
     )
 
     lane = _crossed(lane, thresholds, rules, loss, squared, phase, accepted)
     too_large = accepted & (lane.end_loss > 1e6 * (jnp.abs(lane.first_loss) + 1))
-    lane = _with(lane, code=jnp.where(too_large, DIVERGED, lane.code))
+    lane = with_values(lane, code=jnp.where(too_large, DIVERGED, lane.code))
 
     # What is left of an accepted step: times to save, and its end.
     inside = (accepted | (phase == SAVE) | (phase == CROSSING)) & (lane.phase != CROSSING)
@@ -261,8 +143,8 @@ def advance(
     due = inside & (lane.saved < count) & due
     through = inside & ~due
     arrived = (lane.code == UNDER_WAY) & (lane.goal >= rules.t1)
-    lane = _with(lane, code=jnp.where(through & arrived, COMPLETED, lane.code))
-    lane = _with(lane, phase=jnp.where(due, SAVE, lane.phase))
+    lane = with_values(lane, code=jnp.where(through & arrived, COMPLETED, lane.code))
+    lane = with_values(lane, phase=jnp.where(due, SAVE, lane.phase))
     finished = finished | (through & (lane.code != UNDER_WAY))
     onward = through & ~finished
     spent = (lane.steps >= rules.max_steps) & (onward | rejected)
@@ -271,21 +153,13 @@ def advance(
     failed = (spent | stuck) & ~finished
     code = jnp.where(spent, STEP_BUDGET, STEP_UNDERFLOW)
     # A lane that fails ends where its last accepted step did.
-    lane = _with(
+    lane = with_values(
         lane,
         code=jnp.where(failed, code, lane.code),
         upper=jnp.where(failed, 0, lane.upper),
         end_loss=jnp.where(failed, lane.loss, lane.end_loss),
     )
     return lane, Told(save, finished | failed)
-
-
-def _with(lane: Lane, **changes: Array) -> Lane:
-    """The lane with other values, in the dtypes that it has."""
-    return dataclasses.replace(
-        lane,
-        **{name: jnp.asarray(v).astype(getattr(lane, name).dtype) for name, v in changes.items()},
-    )
 
 
 def _field(loss, gradient) -> tuple[Array, Array, Array]:
@@ -300,32 +174,10 @@ def _one(condition: Bool[Array, ""]) -> Int[Array, ""]:
     return condition.astype(jnp.int32)
 
 
-def _looks_for_radius(phase: Int[Array, ""]) -> Bool[Array, ""]:
-    return (phase == FIRST_RADIUS) | (phase == RADIUS)
-
-
-def _hermite(lane: Lane, s: Float[Array, ""]) -> tuple[Array, Array, Array]:
-    """Weights of the increment and of both slopes."""
-    size = lane.size
-    return s * s * (3 - 2 * s), size * s * jnp.square(1 - s), size * s * s * (s - 1)
-
-
-def _displacement(lane: Lane) -> Float[Array, ""]:
-    """How far to look aside for the spectral radius; the direction has length one.
-
-    Shorter than the root of the roundoff that is usual: across kinks of an activation differences
-    over a longer way find curvature that a step does not meet, and change with every direction.
-    """
-    dtype = lane.base.dtype
-    length = jnp.sqrt(jnp.sum(jnp.square(lane.base[:-2])))
-    share = jnp.asarray(float(jnp.finfo(dtype).eps) ** (2 / 3), dtype)
-    return share * jnp.maximum(length, 1)
-
-
 def _looked(lane: Lane, phase, field, good) -> tuple[Lane, Bool[Array, ""]]:
     """After one power iteration by a difference of gradients; and whether it has settled."""
-    looking = _looks_for_radius(phase)
-    image = (field[:-2] - lane.end_slope[:-2]) / _displacement(lane)
+    looking = looks_for_radius(phase)
+    image = (field[:-2] - lane.end_slope[:-2]) / displacement(lane)
     found = jnp.sqrt(jnp.sum(jnp.square(image)))
     usable = good & jnp.isfinite(found)
     settled = ~usable | (jnp.abs(found - lane.end_radius) <= TOLERANCE * found)
@@ -333,7 +185,7 @@ def _looked(lane: Lane, phase, field, good) -> tuple[Lane, Bool[Array, ""]]:
     settled = looking & (settled | (lane.iterations + 1 >= allowed))
     turned = looking & usable & (found > 0)
     image = jnp.where(turned, image, 0) / jnp.where(turned, found, 1)
-    return _with(
+    return with_values(
         lane,
         iterations=lane.iterations + _one(looking),
         end_radius=jnp.where(looking & usable, found, lane.end_radius),
@@ -342,18 +194,12 @@ def _looked(lane: Lane, phase, field, good) -> tuple[Lane, Bool[Array, ""]]:
 
 
 def _scaled(lane: Lane, rules: Rules, error, *states) -> Float[Array, ""]:
-    """The size of an error in tolerances: of the parameters and of the dissipation.
-
-    Among thousands of parameters the dissipation would not count; the length of the path does not.
-    """
+    """The size of an error in tolerances."""
     largest = jnp.abs(states[0])
     for state in states[1:]:
         largest = jnp.maximum(largest, jnp.abs(state))
     scaled = error / (rules.atol + rules.rtol * largest)
-    squares = jnp.square(scaled[:-2])
-    # A flow without parameters has nothing to be wrong about.
-    mean = jnp.sum(squares) / max(squares.shape[0], 1)
-    return jnp.maximum(jnp.sqrt(mean), jnp.abs(scaled[-1]))
+    return largest_error(scaled)
 
 
 def _trial_step(lane: Lane, rules: Rules) -> Float[Array, ""]:
@@ -387,7 +233,7 @@ def _staged(lane: Lane, phase, field, good) -> Lane:
     sound = here & jnp.isfinite(jnp.sum(jnp.abs(difference)))
     stage = jnp.where(here, lane.stage + 1, lane.stage)
     last = stage >= jnp.asarray(table.lengths, jnp.int32)[lane.member]
-    return _with(
+    return with_values(
         lane,
         difference=jnp.where(sound, difference, lane.difference),
         increment=jnp.where(sound, lane.increment + difference, lane.increment),
@@ -408,7 +254,7 @@ def _judged(lane: Lane, rules: Rules, phase, good) -> tuple[Lane, Bool[Array, ""
     largest = jnp.where(kept, LARGEST_FACTOR, SAFETY)
     factor = jnp.clip(factor, jnp.where(kept, 1, LEAST_FACTOR), largest)
     ahead = mixed(lane.direction, lane.difference[:-2])
-    lane = _with(
+    lane = with_values(
         lane,
         proposed=jnp.where(at_end, factor * lane.size, lane.proposed),
         phase=jnp.where(at_end & kept, RADIUS, lane.phase),
@@ -447,7 +293,7 @@ def _crossed(lane: Lane, thresholds, rules, loss, squared, phase, accepted) -> L
     width = resolved * (lane.t + upper * lane.size + 1e-3 * rules.t1)
     narrow = inside & ((upper - lower) * lane.size <= width)
     crossing = (started | inside) & ~narrow
-    return _with(
+    return with_values(
         lane,
         lower=lower,
         upper=upper,
@@ -459,7 +305,7 @@ def _crossed(lane: Lane, thresholds, rules, loss, squared, phase, accepted) -> L
 
 def _moved(lane: Lane, onward: Bool[Array, ""]) -> Lane:
     """At the end of the step, which is where the next one starts."""
-    return _with(
+    return with_values(
         lane,
         t=jnp.where(onward, lane.goal, lane.t),
         base=jnp.where(onward, lane.base + lane.increment, lane.base),
@@ -487,7 +333,7 @@ def _begun(lane: Lane, rules: Rules, begins, again) -> tuple[Lane, Bool[Array, "
     weight = jnp.asarray(table.rows[:, 2], lane.base.dtype)
     weight = weight[jnp.asarray(table.starts, jnp.int32)[member]]
     first = weight * size * lane.slope
-    return _with(
+    return with_values(
         lane,
         goal=jnp.where(begins, goal, lane.goal),
         member=jnp.where(begins, member, lane.member),

@@ -10,14 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax.dynamics.flow_trajectory import at_rest
-from sparsejax.dynamics.interleaved_rkc2 import (
-    Lane,
-    Rules,
-    advance,
-    fresh,
-    point,
-    state_within,
-)
+from sparsejax.dynamics.interleaved_rkc2 import advance
+from sparsejax.dynamics.lane import Lane, Rules, fresh, point, state_within
 
 
 class Lanes(eqx.Module):

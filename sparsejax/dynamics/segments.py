@@ -122,7 +122,7 @@ class Position(eqx.Module):
         return self.ledger.steps
 
 
-def _largest_error(scaled: Float[Array, " y"]) -> Float[Array, ""]:
+def largest_error(scaled: Float[Array, " y"]) -> Float[Array, ""]:
     """Of the parameters in the root mean square, of the dissipation by itself.
 
     Among thousands of parameters the dissipation would not count, and the energy identity, which
@@ -180,7 +180,7 @@ class Integration(NamedTuple):
             atol=self.atol,
             dtmin=max(1e-13, float(jnp.finfo(dtype).eps)) * t1,
             force_dtmin=False,
-            norm=_largest_error,
+            norm=largest_error,
         )
         solver, counted = counting(self.solver, control)
         t0 = jnp.zeros((), dtype) if position is None else position.t
