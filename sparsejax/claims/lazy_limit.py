@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -18,7 +17,7 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, mean_field
-from sparsejax.claims.statistics import log_log_slope
+from sparsejax.claims.statistics import jackknife_slope_interval, log_log_slope
 from sparsejax.dynamics import gradient_flow, squared_loss
 from sparsejax.tangent import ntk
 
@@ -340,13 +339,8 @@ def _exponent(
     summed_up: Callable[[np.ndarray], np.ndarray],
     confidence: float,
 ) -> Exponent:
-    """The slope of what sums the lifts up, with Student's interval by leaving out one at a time."""
-    count = len(values)
-    slope = log_log_slope(sizes, summed_up(values))
-    left_out = [log_log_slope(sizes, summed_up(np.delete(values, i, 0))) for i in range(count)]
-    error = float(np.std(left_out)) * np.sqrt(count - 1)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, count - 1)) * error
-    return Exponent(slope, slope - half, slope + half)
+    """The slope of what sums the lifts up."""
+    return Exponent(*jackknife_slope_interval(sizes, values, summed_up, confidence))
 
 
 def _integrator(ladder: Ladder) -> float:

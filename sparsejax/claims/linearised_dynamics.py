@@ -15,6 +15,7 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, mean_field, problem
+from sparsejax.claims.size_ladder import ladder_trials, trial_size
 from sparsejax.claims.statistics import ladder_slope_interval, log_log_slope
 from sparsejax.dynamics import gradient_flow, squared_loss
 from sparsejax.graphs import Bias
@@ -102,11 +103,7 @@ class LinearisedDynamics:
 
     def trials(self, config: LinearisedDynamicsConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
-        return [
-            Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
-            for size in config.sizes
-            for number in range(config.lifts)
-        ]
+        return ladder_trials(config.sizes, config.lifts)
 
     def measure(self, config: LinearisedDynamicsConfig, trial: Trial) -> dict[str, np.ndarray]:
         """Two flows of the network, one of its linearisation, and the closed form."""
@@ -220,7 +217,7 @@ class LinearisedDynamics:
         with paper_style():
             figure, (left, right) = panels(2, width=4.2, height=3.4)
             for number, size in enumerate(sizes):
-                found = [v for name, v in measurements.items() if _size(name) == size]
+                found = [v for name, v in measurements.items() if trial_size(name) == size]
                 curves = np.stack([v["train"] for v in found])
                 ts, color = found[0]["ts"], PALETTE[number % len(PALETTE)]
                 left.plot(ts[1:], curves.mean(0)[1:], color=color, label=f"n = {size}")
@@ -277,7 +274,9 @@ class LinearisedDynamics:
             {
                 "size": size,
                 "parameters": int(
-                    np.mean([v["parameters"] for n, v in measurements.items() if _size(n) == size])
+                    np.mean(
+                        [v["parameters"] for n, v in measurements.items() if trial_size(n) == size]
+                    )
                 ),
                 "loss / initial": summary["loss_at_end"][str(size)],
                 "linearised": summary["linearised_loss_at_end"][str(size)],
@@ -315,10 +314,6 @@ def _distances(params: Any, others: Any) -> Float[np.ndarray, " s"]:
         for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(others), strict=True)
     ]
     return np.sqrt(np.sum(squares, axis=0))
-
-
-def _size(trial_name: str) -> int:
-    return int(trial_name[len("size") : trial_name.index("-")])
 
 
 def _all(measurements: Measurements) -> list[dict[str, np.ndarray]]:
@@ -360,7 +355,9 @@ def _by_size(config: LinearisedDynamicsConfig, values: np.ndarray) -> dict[str, 
 
 def _medians(config: LinearisedDynamicsConfig, measurements: Measurements, of: Any) -> dict:
     return {
-        str(size): float(np.median([of(v) for n, v in measurements.items() if _size(n) == size]))
+        str(size): float(
+            np.median([of(v) for n, v in measurements.items() if trial_size(n) == size])
+        )
         for size in sorted(config.sizes)
     }
 

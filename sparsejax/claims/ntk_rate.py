@@ -12,7 +12,8 @@ from sparsejax.claims.bound_arrays import bound_arrays, budget_of, decisive, sla
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, ORANGE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
-from sparsejax.dynamics import gradient_flow
+from sparsejax.claims.size_ladder import ladder_trials, trial_size
+from sparsejax.claims.stepped_flows import stepped_flows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +76,7 @@ class NtkRate:
 
     def trials(self, config: NtkRateConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
-        return [
-            Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
-            for size in config.sizes
-            for number in range(config.lifts)
-        ]
+        return ladder_trials(config.sizes, config.lifts)
 
     def measure(self, config: NtkRateConfig, trial: Trial) -> dict[str, np.ndarray]:
         """One flow, its kernel's rates, both promises and their verdicts."""
@@ -87,21 +84,7 @@ class NtkRate:
         drawn = problem(config, size, trial.parameters["number"])
         t1 = config.scaled_t1 / size
         ts = t1 * np.linspace(0.0, 1.0, config.probes + 1) ** 2
-        # Not stiff at such sizes. Steps end at the saved times: under error control two flows of
-        # like tolerance share what the interpolation between steps is off, to many digits. And no
-        # gap is so short that both flows take it in one step.
-        dt = min(t1 / config.steps, ts[1] / 2)
-        flow, rough = (
-            gradient_flow(
-                drawn.loss,
-                drawn.params,
-                t1,
-                saveat=ts,
-                solver="rk4",
-                dt=doubled * dt,
-            )
-            for doubled in (1, 2)
-        )
+        flow, rough = stepped_flows(drawn.loss, drawn.params, ts, config.steps)
         f = drawn.lift.apply
         rates = bounds.kernel_rates(f, flow, drawn.x, drawn.y)
         measured = {
@@ -126,7 +109,7 @@ class NtkRate:
     def judge(self, config: NtkRateConfig, measurements: Measurements) -> Verdict:
         """Both promises must hold on every lift, and the rate say something at the largest size."""
         trials = list(measurements.values())
-        largest = [v for n, v in measurements.items() if _size(n) == max(config.sizes)]
+        largest = [v for n, v in measurements.items() if trial_size(n) == max(config.sizes)]
         spoken = [v for v in trials if not bool(v["guarantee_vacuous"])]
         closest = decisive("guarantee", spoken or trials)
         identity = [str(v["identity_status"]) for v in trials]
@@ -176,7 +159,7 @@ class NtkRate:
         def medians(of) -> dict[str, float]:
             found = {}
             for size in config.sizes:
-                values = [of(v) for n, v in measurements.items() if _size(n) == size]
+                values = [of(v) for n, v in measurements.items() if trial_size(n) == size]
                 found[str(size)] = float(np.median(values)) if values else np.nan
             return found
 
@@ -194,7 +177,7 @@ class NtkRate:
     def draw(self, config: NtkRateConfig, measurements: Measurements, verdict: Verdict) -> Figure:
         """Loss and both promises at the largest size; the two rates over time."""
         largest = max(config.sizes)
-        shown = [v for n, v in sorted(measurements.items()) if _size(n) == largest]
+        shown = [v for n, v in sorted(measurements.items()) if trial_size(n) == largest]
         with paper_style():
             figure, (left, right) = panels(2)
             # A rate of zero has no place on a logarithmic axis; its name says so.
@@ -270,7 +253,7 @@ class NtkRate:
         summary = verdict.summary
         rows = []
         for size in config.sizes:
-            at = [v for n, v in measurements.items() if _size(n) == size]
+            at = [v for n, v in measurements.items() if trial_size(n) == size]
             rows.append(
                 {
                     "size": size,
@@ -287,10 +270,6 @@ class NtkRate:
                 }
             )
         return rows
-
-
-def _size(trial_name: str) -> int:
-    return int(trial_name[len("size") : trial_name.index("-")])
 
 
 def _promised(values: dict[str, np.ndarray]) -> float:

@@ -10,6 +10,7 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
+from sparsejax.claims.size_ladder import ladder_trials, trial_size
 from sparsejax.claims.statistics import clopper_pearson, learning_number
 from sparsejax.dynamics import gradient_flow
 
@@ -66,11 +67,7 @@ class PacConvergence:
 
     def trials(self, config: PacConvergenceConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
-        return [
-            Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
-            for size in config.sizes
-            for number in range(config.lifts)
-        ]
+        return ladder_trials(config.sizes, config.lifts)
 
     def measure(self, config: PacConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
         """One flow: losses, the level, and whether it was reached."""
@@ -190,7 +187,7 @@ class PacConvergence:
             for size, color in shown:
                 label: str | None = f"size {size}"
                 for name, values in measurements.items():
-                    if _size(name) == size:
+                    if trial_size(name) == size:
                         ratio = values["losses"] / values["losses"][0]
                         right.plot(values["ts"], ratio, color=color, lw=0.7, alpha=0.7, label=label)
                         label = None
@@ -212,7 +209,7 @@ class PacConvergence:
         summary = verdict.summary
         rows = []
         for size in sorted(config.sizes):
-            at = [v for n, v in measurements.items() if _size(n) == size]
+            at = [v for n, v in measurements.items() if trial_size(n) == size]
             if not at:
                 continue
             rows.append(
@@ -238,13 +235,9 @@ def _counts(config: PacConvergenceConfig, measurements: Measurements) -> dict[in
     """Successes and trials at each size."""
     counts = {}
     for size in config.sizes:
-        at = [v for n, v in measurements.items() if _size(n) == size]
+        at = [v for n, v in measurements.items() if trial_size(n) == size]
         counts[size] = (sum(bool(v["reached"]) for v in at), len(at))
     return counts
-
-
-def _size(trial_name: str) -> int:
-    return int(trial_name[len("size") : trial_name.index("-")])
 
 
 CLAIM = PacConvergence()

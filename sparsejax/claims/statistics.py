@@ -1,6 +1,6 @@
 """Intervals for what an ensemble measured: fractions, means, and the empirical learning number."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.stats
@@ -90,11 +90,32 @@ def ladder_slope_interval(
     if lifts < 2 or not (values.sum(axis=0) > 0).all():
         slope = np.nan if not (values > 0).any(axis=0).all() else log_log_slope(x, values.mean(0))
         return slope, -np.inf, np.inf
-    slope = log_log_slope(x, values.mean(axis=0))
     others = (values.sum(axis=0) - values) / (lifts - 1)
     if not (others > 0).all():
-        return slope, -np.inf, np.inf
-    left_out = np.array([log_log_slope(x, row) for row in others])
-    error = float(np.std(left_out, ddof=0)) * np.sqrt(lifts - 1)
+        return log_log_slope(x, values.mean(axis=0)), -np.inf, np.inf
+    return jackknife_slope_interval(x, values, lambda v: v.mean(axis=0), confidence)
+
+
+def jackknife_slope_interval(
+    x: Float[np.ndarray, " sizes"],
+    values: Float[np.ndarray, "lifts sizes ..."],
+    summed_up: Callable[[np.ndarray], np.ndarray],
+    confidence: float = 0.95,
+) -> tuple[float, float, float]:
+    """Slope of the logarithm of `summed_up(values)`, a number a size, against `log x`.
+
+    The interval leaves out one lift at a time and is Student's.
+
+    Example:
+        >>> values = np.array([[2.0, 5.0, 8.0], [4.0, 7.0, 16.0]])
+        >>> largest = jackknife_slope_interval(
+        ...     np.array([1.0, 2.0, 4.0]), values, lambda v: v.max(axis=0)
+        ... )
+        >>> [round(end, 2) for end in largest]
+        [1.0, 1.0, 1.0]
+    """
+    lifts, slope = len(values), log_log_slope(x, summed_up(values))
+    left_out = [log_log_slope(x, summed_up(np.delete(values, i, 0))) for i in range(lifts)]
+    error = float(np.std(left_out)) * np.sqrt(lifts - 1)
     half = float(scipy.stats.t.ppf((1 + confidence) / 2, lifts - 1)) * error
     return slope, float(slope - half), float(slope + half)

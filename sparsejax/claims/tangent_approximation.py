@@ -12,6 +12,7 @@ from sparsejax.claims.bound_arrays import bound_arrays, budget_of, decisive
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
+from sparsejax.claims.size_ladder import ladder_trials, trial_size
 from sparsejax.dynamics import gradient_flow
 
 REFINEMENT = 10.0
@@ -74,11 +75,7 @@ class TangentApproximation:
 
     def trials(self, config: TangentApproximationConfig) -> list[Trial]:
         """One trial a lift, small sizes first."""
-        return [
-            Trial(f"size{size:05d}-lift{number:03d}", {"size": size, "number": number})
-            for size in config.sizes
-            for number in range(config.lifts)
-        ]
+        return ladder_trials(config.sizes, config.lifts)
 
     def measure(self, config: TangentApproximationConfig, trial: Trial) -> dict[str, np.ndarray]:
         """One flow, its tangent constants, both bounds and their verdicts."""
@@ -112,7 +109,7 @@ class TangentApproximation:
     def judge(self, config: TangentApproximationConfig, measurements: Measurements) -> Verdict:
         """Every applicable bound must hold, and the tangent constant must fall with size."""
         largest = max(config.sizes)
-        trials = [(_size(name), values) for name, values in sorted(measurements.items())]
+        trials = [(trial_size(name), values) for name, values in sorted(measurements.items())]
         verdicts = [(size, v, form) for size, v in trials for form in ("convex", "squared")]
         nearest = decisive(
             "squared", [v for size, v in trials if size == largest] or [v for _, v in trials]
@@ -154,7 +151,7 @@ class TangentApproximation:
     ) -> dict[str, Any]:
         by_size: dict[int, list[dict[str, np.ndarray]]] = {size: [] for size in config.sizes}
         for name, values in measurements.items():
-            by_size[_size(name)].append(values)
+            by_size[trial_size(name)].append(values)
 
         def medians(of) -> dict[str, float]:
             return {
@@ -179,7 +176,7 @@ class TangentApproximation:
     ) -> Figure:
         """Loss with its bounds at the largest size; tangent constant against size."""
         largest = max(config.sizes)
-        name = sorted(n for n in measurements if _size(n) == largest)[0]
+        name = sorted(n for n in measurements if trial_size(n) == largest)[0]
         values = measurements[name]
         with paper_style():
             figure, (left, right) = panels(2)
@@ -208,7 +205,7 @@ class TangentApproximation:
         summary = verdict.summary
         rows = []
         for size in config.sizes:
-            at = [v for n, v in measurements.items() if _size(n) == size]
+            at = [v for n, v in measurements.items() if trial_size(n) == size]
             rows.append(
                 {
                     "size": size,
@@ -224,13 +221,9 @@ class TangentApproximation:
         return rows
 
 
-def _size(trial_name: str) -> int:
-    return int(trial_name[len("size") : trial_name.index("-")])
-
-
 def _draw_constants(axes, config: TangentApproximationConfig, measurements: Measurements) -> None:
     """Tangent constants at the start; unattainable ones stand on a line of their own at the top."""
-    sizes = np.array([_size(name) for name in measurements])
+    sizes = np.array([trial_size(name) for name in measurements])
     kappas = np.array([values["kappas"][0] for values in measurements.values()])
     finite = np.isfinite(kappas)
     top = 2 * kappas[finite].max() if finite.any() else 1.0

@@ -15,7 +15,8 @@ from sparsejax.claims.bound_arrays import bound_arrays, budget_of, decisive, sla
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, SKY, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
-from sparsejax.dynamics import gradient_flow, squared_loss
+from sparsejax.claims.stepped_flows import stepped_flows
+from sparsejax.dynamics import squared_loss
 from sparsejax.tangent import residual_and_kernel
 
 
@@ -97,21 +98,7 @@ class Underparameterised:
             y = jax.random.permutation(key, y)
         f, loss = drawn.lift.apply, squared_loss(drawn.lift.apply, drawn.x, y)
         ts = config.t1 * np.linspace(0.0, 1.0, config.probes + 1) ** 2
-        # Not stiff at such sizes. Steps end at the saved times: under error control two flows of
-        # like tolerance share what the interpolation between steps is off, to many digits. And no
-        # gap is so short that both flows take it in one step.
-        dt = min(config.t1 / config.steps, ts[1] / 2)
-        flow, rough = (
-            gradient_flow(
-                loss,
-                drawn.params,
-                config.t1,
-                saveat=ts,
-                solver="rk4",
-                dt=doubled * dt,
-            )
-            for doubled in (1, 2)
-        )
+        flow, rough = stepped_flows(loss, drawn.params, ts, config.steps)
         eps = config.eps_fraction * float(flow.losses[0])
         rates = bounds.kernel_rates(f, flow, drawn.x, y)
         kappas = bounds.tangent_constants(f, flow, drawn.x, y, eps)

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 import sparsejax as sj
 from sparsejax import bounds
 from sparsejax.claims.ready_made import KINDS
+from sparsejax.claims.stepped_flows import stepped_flows
 from sparsejax.tangent import tangent_approximation
 
 SAMPLES = 4
@@ -120,11 +121,7 @@ def short_flow(kind):
     # Networks differ in speed: at the rate of the start, the loss would fall to 1/e^2 of it.
     t1 = float(2 * value / jnp.sum(jnp.square(ravel_pytree(gradient)[0])))
     ts = t1 * np.linspace(0, 1, 41) ** 2
-    # No gap between saved times is so short that both take it in one step.
-    flow, rough = (
-        sj.gradient_flow(loss, params, t1, saveat=ts, solver="rk4", dt=dt)
-        for dt in (ts[1] / 2, ts[1])
-    )
+    flow, rough = stepped_flows(loss, params, ts, steps=1)
     return lift, x, y, flow, rough
 
 
