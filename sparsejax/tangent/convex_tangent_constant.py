@@ -52,7 +52,9 @@ def convex_tangent_constant(
     """
     # An array: a number would be static, and compile anew for every value.
     eps = jnp.asarray(checked_eps(eps), jnp.result_type(float))
-    return _constant(loss, params, eps, newton_steps)
+    # In reduced precision, as on a GPU by default, Newton's iteration would not settle.
+    with jax.default_matmul_precision("highest"):
+        return _constant(loss, params, eps, newton_steps)
 
 
 @eqx.filter_jit

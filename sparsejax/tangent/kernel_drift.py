@@ -36,8 +36,11 @@ def kernel_drift(
         >>> float(drift.relative_change), round(float(drift.alignment), 6), float(drift.rotation)
         (1.0, 1.0, 0.0)
     """
-    if reference.shape != kernel.shape:
-        raise ValueError(f"kernels of shapes {reference.shape} and {kernel.shape} do not compare")
+    if reference.shape != kernel.shape or kernel.shape != (len(kernel),) * 2:
+        raise ValueError(
+            f"kernels of shapes {reference.shape} and {kernel.shape} do not compare: both are "
+            "(m, m), as residual_and_kernel gives them"
+        )
     if not 1 <= top <= len(kernel):
         raise ValueError(f"top must lie in [1, {len(kernel)}], got {top}")
     spaces = [eigendecomposition(matrix)[1][:, :top] for matrix in (reference, kernel)]

@@ -95,12 +95,18 @@ def _decomposed(kernel, residual, rounding):
     w, v = jnp.linalg.eigh(kernel)
     unseen = w <= resolution(w, rounding)
     largest = jnp.max(jnp.where(unseen, jnp.abs(w), 0))
-    return jnp.where(unseen, 0, w), v, v.T @ residual, jnp.sum(unseen), largest
+    return (
+        jnp.where(unseen, 0, w),
+        v,
+        jnp.matmul(v.T, residual, precision="highest"),
+        jnp.sum(unseen),
+        largest,
+    )
 
 
 @jax.jit
 def _combined(v, coefficients, factor):
-    return coefficients @ v.T * factor
+    return jnp.matmul(coefficients, v.T, precision="highest") * factor
 
 
 @eqx.filter_jit
