@@ -50,6 +50,9 @@ def test_lanes_of_all_stiffnesses_follow_their_exact_flows(one_by_one):
     # Before the stiff transient is over, the dissipation is as small as the loss that is left.
     defect = np.abs(flows.energy_defect) / flows.losses[:, :1]
     assert defect.max() < 1e-4 and defect[:, 1:].min() > 0
+    energy = np.asarray(flows.losses[:, 0] + flows.dissipation[:, -1])
+    largest = np.abs(flows.energy_defect).max(axis=1) / energy
+    np.testing.assert_allclose(flows.stats["energy_error"], largest, rtol=1e-6)
     np.testing.assert_allclose(flows.end, w[:, -1], atol=3e-5)
     np.testing.assert_array_equal(flows.ts, np.broadcast_to(TS, (5, 5)))
     # A lane pays for its own steps alone.
