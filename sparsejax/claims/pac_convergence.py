@@ -1,243 +1,375 @@
 """PAC-convergence: the fraction of random lifts whose flow reaches a level, against size."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
-from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, panels, paper_style
-from sparsejax.claims.setting import LiftSetting, check_setting, problem
-from sparsejax.claims.size_ladder import ladder_trials, trial_size
-from sparsejax.claims.statistics import clopper_pearson, learning_number
-from sparsejax.dynamics import gradient_flow
+from sparsejax.claims.pac import (
+    Condition,
+    Ensemble,
+    Ladder,
+    PacSetting,
+    check_pac_setting,
+    conditions,
+    ensemble,
+    flow_outcomes,
+    overall,
+    rung,
+)
+from sparsejax.claims.pac_convergence_figure import draw_pac
+from sparsejax.claims.statistics import median_hitting_time
+from sparsejax.tangent import tangent_constant
+
+# Initial readouts of the restarts that look for a witness; lifts of the ensemble start at zero.
+_WITNESS_KEY = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class PacConvergenceConfig(LiftSetting):
-    """Gradient flows of many random lifts of each size."""
+class PacConvergenceConfig(PacSetting):
+    """Gradient flows of many random lifts of each size, target and architecture."""
 
-    sizes: tuple[int, ...] = (16, 32, 64, 128)
-    """Vertices per hidden layer, one ladder step each."""
+    mlp_sizes: tuple[int, ...] = (8, 24, 64)
+    """Vertices per hidden layer of the perceptrons, one ladder step each."""
+    convnet_sizes: tuple[int, ...] = (4, 8, 16)
+    """Channels per hidden layer of the convolutional lifts."""
+    transformer_sizes: tuple[int, ...] = (2, 4, 8)
+    """Streams, heads and perceptrons of the attention lifts."""
     lifts: int = 20
-    """Random lifts per size. With all of them successful, the lower limit of a 95% interval is
-    above 0.8 from 17 lifts on."""
-    eps_fraction: float = 0.5
+    """Random lifts per size; with --until-width those of the first round."""
+    restarts: int = 4
+    """Further lifts per size that start with random readouts, to look for a witness of the level;
+    they count for the approximation number alone."""
+    forecasts: int = 4
+    """Perceptrons per size whose tangent constant at the start is asked what will become of
+    them."""
+    eps_fraction: float = 0.1
     """The level to be reached, as a fraction of the loss of the zero function."""
-    delta: float = 0.2
-    """The probability of failure that is allowed."""
+    delta: float = 0.25
+    """The probability of failure that is allowed. With 20 lifts one failure leaves the lower limit
+    of a 95% interval just above 0.75."""
     confidence: float = 0.95
-    """Level of the Clopper-Pearson intervals."""
+    """Level of the intervals, each by itself: Clopper-Pearson; with --until-width such that hold
+    at all looks at once."""
+    until_width: float | None = None
+    """Draw further rounds of lifts at each size until its interval is at most this wide."""
+    max_lifts: int = 400
+    """The most lifts of one size, however wide its interval."""
     t1: float = 300.0
     """Flow time; a flow that has not reached the level by then counts as a failure."""
     rtol: float = 1e-4
-    """Tolerance of the flow. A final loss within the flow's own error of the level counts as a
-    failure and is reported as undecided."""
+    """Tolerance of the flow. A loss within its own error of the level counts as a failure and is
+    reported as undecided."""
+
+    def sizes(self, architecture: str) -> tuple[int, ...]:
+        """The ladder of an architecture, small sizes first."""
+        return tuple(sorted(getattr(self, f"{architecture}_sizes")))
 
 
 class PacConvergence:
-    """Success fraction against size, with exact intervals and the empirical learning number."""
+    """Success fraction against size, with intervals, approximation and learning numbers."""
 
     name = "pac-convergence"
     statement = (
-        "Random sparse lifts above some size reach a loss of at most epsilon with probability "
-        "at least 1 - delta."
+        "Where some lift reaches a loss of epsilon, random sparse lifts above some size reach it "
+        "by gradient flow with probability at least 1 - delta."
     )
     source = "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)"
     Config = PacConvergenceConfig
+    presets: ClassVar[dict[str, PacConvergenceConfig]] = {
+        "paper": PacConvergenceConfig(
+            mlp_sizes=(8, 16, 32, 64, 128, 256, 512),
+            convnet_sizes=(4, 8, 16, 32, 64),
+            transformer_sizes=(2, 4, 8, 16, 32),
+            lifts=100,
+            restarts=20,
+            until_width=0.1,
+            points=4096,
+            t1=3000.0,
+        )
+    }
 
     def validate(self, config: PacConvergenceConfig) -> None:
         """Refuse a bad config before any compute."""
-        check_setting(config, config.sizes)
-        if config.lifts < 1:
-            raise ValueError(f"lifts: at least one lift per size is needed, got {config.lifts}")
-        for field in ("eps_fraction", "delta", "confidence"):
-            if not 0 < getattr(config, field) < 1:
-                raise ValueError(f"{field}: must lie in (0, 1), got {getattr(config, field)}")
+        check_pac_setting(config, {name: config.sizes(name) for name in config.architectures})
+        for field in ("lifts", "max_lifts"):
+            if getattr(config, field) < 1:
+                raise ValueError(f"{field}: at least one is needed, got {getattr(config, field)}")
+        for field in ("restarts", "forecasts"):
+            if getattr(config, field) < 0:
+                raise ValueError(f"{field}: must not be negative, got {getattr(config, field)}")
+        for field in ("eps_fraction", "delta", "confidence", "until_width"):
+            value = getattr(config, field)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{field}: must lie in (0, 1), got {value}")
         for field in ("t1", "rtol"):
             if not getattr(config, field) > 0:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
     def control(self, config: PacConvergenceConfig) -> PacConvergenceConfig:
-        """Lifts that are too small, given a level that they cannot reach."""
-        smallest = max(config.in_degree, 8)
-        return dataclasses.replace(config, sizes=(smallest,), eps_fraction=config.eps_fraction / 5)
+        """Lifts in which no vertex joins two inputs, for a target that is made of products."""
+        return dataclasses.replace(
+            config,
+            targets=("tree",),
+            architectures=("mlp",),
+            mlp_in_degree=1,
+            until_width=None,
+        )
 
     def trials(self, config: PacConvergenceConfig) -> list[Trial]:
-        """One trial a lift, small sizes first."""
-        return ladder_trials(config.sizes, config.lifts)
+        """One trial a lift, condition by condition, small sizes first; then the restarts."""
+        found = []
+        for condition in conditions(config):
+            for size in config.sizes(condition.architecture):
+                found += _trials(condition, size, "lift", range(config.lifts))
+                found += _trials(condition, size, "restart", range(config.restarts))
+        return found
+
+    def more_trials(self, config: PacConvergenceConfig, measurements: Measurements) -> list[Trial]:
+        """Another round at every size whose interval is too wide still."""
+        if config.until_width is None:
+            return []
+        found = []
+        for condition in conditions(config):
+            for step in _ladder(config, condition, measurements).rungs:
+                if step.high - step.low > config.until_width and step.lifts < config.max_lifts:
+                    last = min(step.lifts + config.lifts, config.max_lifts)
+                    found += _trials(condition, step.size, "lift", range(step.lifts, last))
+        return found
+
+    def batches(self, config: PacConvergenceConfig, trials: list[Trial]) -> list[list[Trial]]:
+        """Lifts and restarts of one size and condition: one program, and one round, at a time."""
+        together: dict[Any, list[Trial]] = {}
+        for trial in trials:
+            given = trial.parameters
+            which = given["target"], given["architecture"], given["size"]
+            together.setdefault(which, []).append(trial)
+        most = config.lifts + config.restarts
+        return [
+            group[first : first + most]
+            for group in together.values()
+            for first in range(0, len(group), most)
+        ]
+
+    def measure_batch(
+        self, config: PacConvergenceConfig, trials: list[Trial]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Flows of lifts of one size and condition."""
+        given = trials[0].parameters
+        condition = Condition(given["target"], given["architecture"])
+        restart = np.array([trial.parameters["kind"] == "restart" for trial in trials])
+        # Restarts are lifts of their own, with numbers that no round gets to.
+        numbers = [
+            trial.parameters["number"] + 10**6 * (trial.parameters["kind"] == "restart")
+            for trial in trials
+        ]
+        drawn = ensemble(config, condition, given["size"], numbers)
+        params = jax.tree.map(
+            lambda leaf, other: jnp.where(_lanes(restart, leaf), other, leaf),
+            drawn.params,
+            drawn.with_random_readouts(config, jax.random.key(_WITNESS_KEY)),
+        )
+        outcomes = flow_outcomes(drawn, params, config.eps_fraction, config.t1, config.rtol)
+        for lift, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
+            asked = (
+                condition.architecture == "mlp"
+                and trial.parameters["kind"] == "lift"
+                and trial.parameters["number"] < config.forecasts
+            )
+            kappa = _kappa(drawn, lift, config.eps_fraction) if asked else np.nan
+            yield outcome | {"kappa": np.asarray(kappa)}
 
     def measure(self, config: PacConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
-        """One flow: losses, the level, and whether it was reached."""
-        lift = problem(config, trial.parameters["size"], trial.parameters["number"])
-        loss = lift.loss
-        # Output weights start at zero: the loss at the start is that of the zero function.
-        flow = gradient_flow(
-            loss,
-            lift.params,
-            config.t1,
-            saveat=config.t1 * np.linspace(0, 1, 61) ** 2,
-            rtol=config.rtol,
-        )
-        losses = np.asarray(flow.losses)
-        level = config.eps_fraction * losses[0]
-        error = config.rtol * losses[0]
-        return {
-            "ts": np.asarray(flow.ts),
-            "losses": losses,
-            "level": np.asarray(level),
-            "reached": np.asarray(flow.status == "completed" and losses[-1] <= level - error),
-            "undecided": np.asarray(abs(losses[-1] - level) < error),
-            "energy_defect": np.asarray(flow.energy_defect[-1]),
-            "test_loss": np.asarray(lift.test_loss(flow.final)),
-            "flow_status": np.asarray(flow.status),
-        }
+        """One flow by itself."""
+        return next(iter(self.measure_batch(config, [trial])))
 
     def judge(self, config: PacConvergenceConfig, measurements: Measurements) -> Verdict:
-        """Holds where a learning number exists among the tested sizes."""
-        counts = _counts(config, measurements)
-        trials = {size: total for size, (_, total) in counts.items() if total}
-        successes = {size: reached for size, (reached, total) in counts.items() if total}
-        intervals = {
-            size: clopper_pearson(successes[size], trials[size], config.confidence)
-            for size in trials
-        }
-        number = learning_number(successes, trials, config.delta, config.confidence)
-        largest = max(intervals)
-        low, high = intervals[largest]
-        goal = 1 - config.delta
-        undecided = sum(bool(v["undecided"]) for v in measurements.values())
-        summary = {
-            "success_fraction": {str(s): successes[s] / trials[s] for s in trials},
-            "interval_low": {str(s): intervals[s][0] for s in trials},
-            "interval_high": {str(s): intervals[s][1] for s in trials},
-            "lifts": {str(s): trials[s] for s in trials},
-            "learning_number": number,
-            "approximation_number": next((s for s in sorted(trials) if successes[s]), None),
-            "undecided": undecided,
-            "eps_fraction": config.eps_fraction,
-            "delta": config.delta,
-        }
-        if number is not None:
-            status = "holds"
-            reason = f"from size {number} on, every lower confidence limit is at least {goal:g}"
-        elif high < goal:
-            status = "violated"
-            reason = (
-                f"at the largest size, {largest}, at most a fraction {high:.2f} succeeds by "
-                f"flow time {config.t1:g}: no learning number up to there"
-            )
-        else:
-            status = "inconclusive"
-            reason = (
-                f"at the largest size, {largest}, the success probability lies in "
-                f"[{low:.2f}, {high:.2f}], which does not decide {goal:g}; draw more lifts"
-            )
+        """Holds where every condition whose level has a witness has a learning number."""
+        ladders = {c.name: _ladder(config, c, measurements) for c in conditions(config)}
+        statuses = {name: ladder.status for name, ladder in ladders.items()}
+        status = overall(list(statuses.values()))
+        decisive = [ladder for ladder in ladders.values() if ladder.status == status]
+        margin = min(ladder.margin for ladder in decisive)
+        widest = max(r.high - r.low for ladder in decisive for r in ladder.rungs[-1:])
+        lifts = {n: v for n, v in measurements.items() if "-lift" in n}
+        reasons = [
+            f"{name}: {ladder.reason}"
+            for name, ladder in ladders.items()
+            if ladder.status == status
+        ]
+        foretold = _forecasts(config, lifts)
+        undecided = sum(bool(v["undecided"]) for v in lifts.values())
         budget = {
-            "integrator": undecided / len(measurements),
-            "quadrature": 0.0,
-            "sampling": (high - low) / 2,
+            "integrator": config.rtol / config.eps_fraction,
+            "quadrature": float(max(v["error"] / v["level"] for v in lifts.values())),
+            "sampling": widest / 2,
             "floating_point": 0.0,
         }
-        return Verdict(status, False, low - goal, budget, reason, summary)
+        summary: dict[str, Any] = {
+            "conditions": {
+                name: {
+                    "status": ladder.status,
+                    "learning_number": ladder.learning_number,
+                    "approximation_number": ladder.approximation_number,
+                    "success_fraction": {str(r.size): r.fraction for r in ladder.rungs},
+                    "interval_low": {str(r.size): r.low for r in ladder.rungs},
+                    "interval_high": {str(r.size): r.high for r in ladder.rungs},
+                    "best_loss": {str(r.size): r.best for r in ladder.rungs},
+                    "lifts": {str(r.size): r.lifts for r in ladder.rungs},
+                }
+                for name, ladder in ladders.items()
+            },
+            "undecided": undecided,
+            "forecasts": foretold,
+            "eps_fraction": config.eps_fraction,
+            "delta": config.delta,
+            "stopped": _why_it_stopped(config, ladders),
+        }
+        reason = "; ".join(reasons) + f". {_why_it_stopped(config, ladders)}"
+        return Verdict(status, False, margin, budget, reason, summary)  # type: ignore[arg-type]
 
     def draw(
         self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
     ) -> Figure:
-        """Success fraction with intervals against size; all losses of smallest and largest size."""
-        summary = verdict.summary
-        sizes = sorted(int(size) for size in summary["success_fraction"])
-        fraction = np.array([summary["success_fraction"][str(s)] for s in sizes])
-        low = np.array([summary["interval_low"][str(s)] for s in sizes])
-        high = np.array([summary["interval_high"][str(s)] for s in sizes])
-        with paper_style():
-            figure, (left, right) = panels(2)
-            left.errorbar(
-                sizes,
-                fraction,
-                yerr=[fraction - low, high - fraction],
-                fmt="o",
-                color=BLUE,
-                capsize=3,
-                label=f"success fraction, {config.confidence:.0%} interval",
-            )
-            left.axhline(1 - config.delta, color=GREY, ls=":", label=r"$1 - \delta$")
-            if summary["learning_number"] is not None:
-                left.axvline(
-                    summary["learning_number"],
-                    ymax=0.65,
-                    color=GREEN,
-                    ls="--",
-                    label="learning number",
-                )
-            left.set_xscale("log", base=2)
-            left.set_xticks(sizes, [str(s) for s in sizes])
-            left.minorticks_off()
-            left.set_ylim(-0.05, 1.65)  # room for the legend
-            left.set_yticks(np.linspace(0, 1, 6))
-            left.set_xlabel("vertices per hidden layer")
-            left.set_ylabel("fraction of lifts that reach the level")
-            left.set_title("success against size")
-            left.legend(loc="upper left")
-            shown = (
-                [(sizes[0], ORANGE), (sizes[-1], BLUE)] if len(sizes) > 1 else [(sizes[0], BLUE)]
-            )
-            for size, color in shown:
-                label: str | None = f"size {size}"
-                for name, values in measurements.items():
-                    if trial_size(name) == size:
-                        ratio = values["losses"] / values["losses"][0]
-                        right.plot(values["ts"], ratio, color=color, lw=0.7, alpha=0.7, label=label)
-                        label = None
-            right.axhline(config.eps_fraction, color=GREY, ls=":", label=r"level $\epsilon$")
-            right.set_xscale("symlog", linthresh=config.t1 / 300)
-            right.set_xlim(0, config.t1)
-            right.set_yscale("log")
-            right.set_xlabel("flow time $t$")
-            right.set_ylabel("loss / initial loss")
-            right.set_title("single lifts")
-            right.legend(loc="lower left")
-            figure.suptitle(f"PAC-convergence: {verdict.status.replace('_', ' ')}")
-        return figure
+        """Success fraction and best loss against size, a panel a target; losses of single lifts."""
+        return draw_pac(config, measurements, verdict)
 
     def table(
         self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
-        """One row a size."""
-        summary = verdict.summary
+        """One row a condition and size."""
         rows = []
-        for size in sorted(config.sizes):
-            at = [v for n, v in measurements.items() if trial_size(n) == size]
-            if not at:
-                continue
-            rows.append(
-                {
-                    "size": size,
-                    "lifts": len(at),
-                    "reached": sum(bool(v["reached"]) for v in at),
-                    "fraction": summary["success_fraction"][str(size)],
-                    "interval low": summary["interval_low"][str(size)],
-                    "interval high": summary["interval_high"][str(size)],
-                    "median final loss / initial": float(
-                        np.median([v["losses"][-1] / v["losses"][0] for v in at])
-                    ),
-                    "median test loss / initial": float(
-                        np.median([v["test_loss"] / v["losses"][0] for v in at])
-                    ),
-                }
-            )
+        for condition in conditions(config):
+            for step in _ladder(config, condition, measurements).rungs:
+                # Losses are over that of the function zero.
+                at = list(_at(measurements, condition, step.size, "lift").values())
+                reached = np.array([bool(v["reached"]) for v in at])
+                times = np.array(
+                    [
+                        v["hitting_time"] if r else v["end_time"]
+                        for v, r in zip(at, reached, strict=True)
+                    ]
+                )
+                time = median_hitting_time(times, reached, config.confidence)
+                rows.append(
+                    {
+                        "condition": condition.name,
+                        "size": step.size,
+                        "lifts": step.lifts,
+                        "reached": step.successes,
+                        "low": step.low,
+                        "high": step.high,
+                        "median time": time.median,
+                        "time low": time.low,
+                        "time high": time.high,
+                        "least loss": step.best,
+                        "median loss": _median(at, "loss"),
+                        "median test loss": _median(at, "test_loss"),
+                    }
+                )
         return rows
 
 
-def _counts(config: PacConvergenceConfig, measurements: Measurements) -> dict[int, tuple[int, int]]:
-    """Successes and trials at each size."""
-    counts = {}
-    for size in config.sizes:
-        at = [v for n, v in measurements.items() if trial_size(n) == size]
-        counts[size] = (sum(bool(v["reached"]) for v in at), len(at))
+def _trials(condition: Condition, size: int, kind: str, numbers: range) -> list[Trial]:
+    return [
+        Trial(
+            f"{condition.name}-size{size:05d}-{kind}{number:03d}",
+            {**dataclasses.asdict(condition), "size": size, "kind": kind, "number": number},
+        )
+        for number in numbers
+    ]
+
+
+def _at(measurements: Measurements, condition: Condition, size: int, kind: str) -> Measurements:
+    prefix = f"{condition.name}-size{size:05d}-{kind}"
+    return {name: v for name, v in measurements.items() if name.startswith(prefix)}
+
+
+def _ladder(
+    config: PacConvergenceConfig, condition: Condition, measurements: Measurements
+) -> Ladder:
+    rungs = []
+    for size in config.sizes(condition.architecture):
+        lifts = _at(measurements, condition, size, "lift").values()
+        everyone = [*lifts, *_at(measurements, condition, size, "restart").values()]
+        best = np.fmin.reduce([_least_loss(v) for v in everyone])
+        rungs.append(
+            rung(
+                size,
+                [bool(v["reached"]) for v in lifts],
+                config.confidence,
+                sequential=config.until_width is not None,
+                best=float(best),
+            )
+        )
+    return Ladder(
+        tuple(rungs),
+        1 - config.delta,
+        config.eps_fraction,
+        config.confidence,
+        sequential=config.until_width is not None,
+    )
+
+
+def _least_loss(values: dict[str, np.ndarray]) -> float:
+    """The least loss that counts: of a population the one at the end, above by its error."""
+    return float((values["loss"] + values["error"]) / values["zero_loss"])
+
+
+def _median(lifts: list[dict[str, np.ndarray]], loss: str) -> float:
+    return float(np.median([v[loss] / v["zero_loss"] for v in lifts]))
+
+
+def _why_it_stopped(config: PacConvergenceConfig, ladders: dict[str, Ladder]) -> str:
+    rungs = [rung for ladder in ladders.values() for rung in ladder.rungs]
+    drawn = sum(rung.lifts for rung in rungs)
+    if config.until_width is None:
+        return f"{drawn} lifts were drawn, {config.lifts} at each size, as set beforehand"
+    wide = sum(rung.high - rung.low > config.until_width for rung in rungs)
+    if wide:
+        return (
+            f"{drawn} lifts were drawn; {wide} of {len(rungs)} intervals are wider than "
+            f"{config.until_width:g} with {config.max_lifts} lifts, the most that were allowed"
+        )
+    return f"{drawn} lifts were drawn, until every interval was at most {config.until_width:g} wide"
+
+
+def _kappa(drawn: Ensemble, lift: int, eps_fraction: float) -> float:
+    """The tangent constant of half the level at the start."""
+    if drawn.loss.weights is not None:
+        return np.nan
+    network, params = drawn.of(lift)
+    loss = drawn.loss
+    level = 0.5 * eps_fraction * drawn.zero_loss
+    return float(tangent_constant(network.apply, params, loss.x, loss.targets, level))
+
+
+def _forecasts(config: PacConvergenceConfig, lifts: Measurements) -> dict[str, int]:
+    """What the tangent constant at the start foretold, would it not grow, and what came."""
+    counts = {"asked": 0, "foretold": 0, "foretold_and_failed": 0, "came_unforetold": 0}
+    for values in lifts.values():
+        if np.isnan(values["kappa"]):
+            continue
+        eps = 0.5 * values["level"]
+        # Bound 2.1 with S = t / kappa^2.
+        gap = values["zero_loss"] - eps
+        promised = eps + 1 / (1 / gap + config.t1 / values["kappa"] ** 2)
+        foretold, reached = promised <= values["level"], bool(values["reached"])
+        counts["asked"] += 1
+        counts["foretold"] += int(foretold)
+        counts["foretold_and_failed"] += int(foretold and not reached)
+        counts["came_unforetold"] += int(reached and not foretold)
     return counts
+
+
+def _lanes(which: np.ndarray, leaf: jax.Array) -> np.ndarray:
+    return which.reshape(-1, *[1] * (leaf.ndim - 1))
 
 
 CLAIM = PacConvergence()

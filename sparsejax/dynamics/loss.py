@@ -18,12 +18,14 @@ Function = Callable[[PyTree, PyTree], Any]
 class Loss(eqx.Module):
     """The mean over samples of a convex function of output and target: `params -> scalar`.
 
-    A pytree: the data are leaves, so a new data set of the same shape does not recompile.
+    A pytree: the data are leaves, so a new data set of the same shape does not recompile. With
+    `weights`, `(n,)` and of sum one, samples are the nodes of a cubature rule.
     """
 
     f: Function
     x: PyTree[Array]
     targets: Array
+    weights: Array | None = None
 
     @property
     def samples(self) -> int:
@@ -37,7 +39,10 @@ class Loss(eqx.Module):
     def of_outputs(self, outputs: Float[Array, "n *c"]) -> Float[Array, ""]:
         """The loss as a function of all outputs: convex."""
         outputs, targets = _matched(outputs, self.targets), self.targets.astype(outputs.dtype)
-        return jnp.mean(self.per_sample(outputs, targets))
+        losses = self.per_sample(outputs, targets)
+        if self.weights is None:
+            return jnp.mean(losses)
+        return jnp.sum(self.weights.astype(losses.dtype) * losses)
 
     def __call__(self, params: PyTree) -> Float[Array, ""]:
         """The loss at `params`."""
@@ -45,6 +50,10 @@ class Loss(eqx.Module):
 
     def restrict(self, indices: Int[Array, " batch"]) -> "Loss":
         """The same loss on some of the samples (a minibatch)."""
+        if self.weights is not None:
+            raise ValueError(
+                "a part of weighted nodes is no sample: minibatches need equal weights"
+            )
         return self.with_data(
             jax.tree.map(lambda leaf: leaf[indices], self.x), self.targets[indices]
         )
@@ -54,7 +63,7 @@ class Loss(eqx.Module):
         return eqx.tree_at(lambda loss: (loss.x, loss.targets), self, (x, targets))
 
     def of_samples(self, params: PyTree) -> Float[Array, " n"]:
-        """The loss of each sample at `params`; their mean is the loss."""
+        """The loss of each sample at `params`; their mean, by `weights` if any, is the loss."""
         outputs = _matched(self.f(params, self.x), self.targets)
         return self.per_sample(outputs, self.targets.astype(outputs.dtype))
 
@@ -77,14 +86,21 @@ class LogisticLoss(Loss):
         return jnp.sum(losses.reshape(losses.shape[0], -1), axis=1)
 
 
-def squared_loss(f: Function, x: PyTree, targets: Array | np.ndarray) -> SquaredLoss:
+def squared_loss(
+    f: Function,
+    x: PyTree,
+    targets: Array | np.ndarray,
+    weights: Array | np.ndarray | None = None,
+) -> SquaredLoss:
     """`params -> mean over samples of ||f(params, x) - targets||^2`.
 
     `x`: an array or a pytree of arrays, samples first; `targets`: `(n, C)`, or `(n,)` for one
-    output.
+    output. `weights`: `(n,)`, of sum one, in place of `1 / n`: with nodes and weights of a cubature
+    rule (`targets.uniform_cubature`) the loss is that of the population.
 
     Raises:
-        ValueError: numbers of samples that disagree, or data that are not finite.
+        ValueError: numbers of samples that disagree, data that are not finite, or weights that are
+            negative or do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -92,7 +108,17 @@ def squared_loss(f: Function, x: PyTree, targets: Array | np.ndarray) -> Squared
         >>> float(loss(jnp.asarray(1.0)))
         2.0
     """
-    return SquaredLoss(f, *checked_data(x, targets))
+    x, targets = checked_data(x, targets)
+    if weights is not None:
+        weights = jnp.asarray(weights)
+        values = concrete(weights)
+        if weights.shape != targets.shape[:1]:
+            raise ValueError(
+                f"weights have shape {weights.shape}, but there are {targets.shape[0]} samples"
+            )
+        if values is not None and not (values.min() >= 0 and abs(values.sum() - 1) < 1e-5):
+            raise ValueError("weights must not be negative, and sum to one")
+    return SquaredLoss(f, x, targets, weights)
 
 
 def logistic_loss(f: Function, x: PyTree, labels: Array | np.ndarray) -> LogisticLoss:

@@ -1,0 +1,132 @@
+"""Random lifts of one size and condition, stacked: one compiled program draws and trains them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparsejax import graphs, lifts
+from sparsejax.claims.pac.condition import (
+    Condition,
+    PacSetting,
+    architecture,
+    in_degrees,
+    input_shape,
+)
+from sparsejax.dynamics import SquaredLoss, squared_loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """M lifts with their parameters, a leading axis of M on every array, and what they learn.
+
+    `loss`: the training loss of all of them. `fresh`: losses on independent inputs, which estimate
+    population or test loss; none where the training points are the whole population.
+    """
+
+    stacked: lifts.Lift
+    params: lifts.Params
+    loss: SquaredLoss
+    fresh: tuple[tuple[Array, Array], ...]
+    population: bool
+    numbers: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of lifts."""
+        return jax.tree.leaves(self.params)[0].shape[0]
+
+    @property
+    def zero_loss(self) -> float:
+        """The loss of the function zero, at which every lift starts."""
+        return float(self.loss.of_outputs(jnp.zeros(self.loss.targets.shape)))
+
+    def with_random_readouts(self, setting: PacSetting, key: Array) -> lifts.Params:
+        """The same parameters, but for output weights: random as all others, and not zero."""
+        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(self.numbers))
+        return _random_readouts(self.stacked, self.params, setting.gain, setting.bias_scale, keys)
+
+    def losses(self, params: lifts.Params) -> Float[Array, " m"]:
+        """The training loss of every lift at `params`."""
+        return _of_all(self.stacked, params, self.loss.x, self.loss.targets, self.loss.weights)
+
+    def fresh_losses(self, params: lifts.Params) -> Float[Array, "m r"]:
+        """The loss of every lift at `params` on each set of independent inputs."""
+        losses = [_of_all(self.stacked, params, x, y, None) for x, y in self.fresh]
+        return jnp.stack(losses, axis=1)
+
+    def of(self, number: int) -> tuple[lifts.Lift, lifts.Params]:
+        """One of the lifts, and its parameters."""
+        return jax.tree.map(lambda leaf: leaf[number], (self.stacked, self.params))
+
+
+def shared_data(loss: SquaredLoss) -> tuple:
+    """The arrays that all lifts of an ensemble have in common, for `gradient_flows(shared=...)`."""
+    if loss.weights is None:
+        return loss.x, loss.targets
+    return loss.x, loss.targets, loss.weights
+
+
+def ensemble(
+    setting: PacSetting, condition: Condition, size: int, numbers: Sequence[int]
+) -> Ensemble:
+    """The lifts of a size with these numbers; each is a function of the setting and its number."""
+    data = setting.data(condition.target)
+    module = architecture(condition.architecture, data.dims)
+    shape = input_shape(condition.architecture, data.dims)
+    base = jax.random.fold_in(jax.random.key(setting.seed), size)
+    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.asarray(numbers))
+    degrees = tuple(in_degrees(module, setting.in_degree(condition.architecture)).items())
+    drawn, params = _draw(module, size, degrees, setting.gain, setting.bias_scale, keys)
+
+    def placed(x) -> Array:
+        return jnp.asarray(x, float).reshape(len(x), *shape)
+
+    weights = None if data.weights is None else jnp.asarray(data.weights, float)
+    loss = squared_loss(drawn.apply, placed(data.x), jnp.asarray(data.y, float), weights)
+    fresh = tuple((placed(x), jnp.asarray(y, float)) for x, y in data.fresh)
+    return Ensemble(drawn, params, loss, fresh, data.population, tuple(numbers))
+
+
+@eqx.filter_jit
+def _draw(
+    module: graphs.PerceptronModule,
+    size: int,
+    degrees: tuple,
+    gain: float,
+    bias_scale: float,
+    keys: Array,
+) -> tuple[lifts.Lift, lifts.Params]:
+    def draw(key: Array) -> tuple[lifts.Lift, lifts.Params]:
+        lift_key, weight_key = jax.random.split(key)
+        lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law="regular")
+        params = lift.init(weight_key, gain=gain, bias_scale=bias_scale, zero_outputs=True)
+        return lift, params
+
+    return jax.vmap(draw)(keys)
+
+
+@eqx.filter_jit
+def _of_all(
+    drawn: lifts.Lift, params: lifts.Params, x: Array, y: Array, weights: Array | None
+) -> Float[Array, " m"]:
+    def single(lane: tuple[lifts.Lift, lifts.Params]) -> Float[Array, ""]:
+        return squared_loss(lane[0].apply, x, y, weights)(lane[1])
+
+    # One after another: the activations of all at once may not fit.
+    return jax.lax.map(single, (drawn, params))
+
+
+@eqx.filter_jit
+def _random_readouts(
+    drawn: lifts.Lift, params: lifts.Params, gain: float, bias_scale: float, keys: Array
+) -> lifts.Params:
+    def draw(key: Array, lift: lifts.Lift, old: lifts.Params) -> lifts.Params:
+        new = lift.init(key, gain=gain, bias_scale=bias_scale)
+        outputs = {edge.name for edge in lift.module.edges if edge.target in lift.module.outputs}
+        return {name: new[name] if name in outputs else old[name] for name in old}
+
+    return jax.vmap(draw)(keys, drawn, params)

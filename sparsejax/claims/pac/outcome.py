@@ -1,0 +1,115 @@
+"""What became of an ensemble's flows: losses, when the level was reached, and on what evidence."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from sparsejax.claims.pac.ensemble import Ensemble, shared_data
+from sparsejax.dynamics import gradient_flows
+
+# Flows end a little below the level, so that the population loss can be told from it.
+STOP_AT = 0.8
+SAVED_TIMES = 61
+
+
+def flow_outcomes(
+    ensemble: Ensemble, params: Any, eps_fraction: float, t1: float, rtol: float
+) -> list[dict[str, np.ndarray]]:
+    """Flows of all lifts from `params` up to `t1`, or to a little below the level; arrays a lift.
+
+    The level is `eps_fraction` times the loss of the function zero. `reached`: the loss at the end
+    is below it by more than its own error; `undecided`: within that error. The loss that counts is
+    that of the population where it is known (exactly, or by independent cubature rules, whose
+    spread gives `error`), else that of the training samples; `test_loss` then is beside it.
+    """
+    zero = ensemble.zero_loss
+    level = eps_fraction * zero
+    ts = t1 * np.linspace(0, 1, SAVED_TIMES) ** 2
+    flows = gradient_flows(
+        ensemble.loss,
+        params,
+        t1,
+        saveat=ts,
+        rtol=rtol,
+        stop=np.full(ensemble.count, STOP_AT * level),
+        shared=shared_data,
+        keep_params=False,
+        devices=jax.local_devices(),
+    )
+    end: Any = flows.end
+    losses = np.asarray(flows.losses)
+    ends = np.asarray(jax.device_get(flows.status_time), float)
+    final = np.asarray(ensemble.losses(end))
+    fresh = np.asarray(ensemble.fresh_losses(end)) if ensemble.fresh else None
+    statuses = np.asarray(flows.status)
+    stats = flows.stats
+    outcomes = []
+    for lift in range(ensemble.count):
+        estimate, error = final[lift], 0.0
+        if fresh is not None and ensemble.population:
+            estimate, error = mean_and_error(fresh[lift])
+        error += rtol * zero
+        ended = statuses[lift] in ("completed", "reached_loss")
+        curve = np.append(losses[lift], final[lift])
+        times = np.append(ts, ends[lift])
+        outcomes.append(
+            {
+                "ts": ts,
+                "losses": losses[lift],
+                "zero_loss": np.asarray(zero),
+                "level": np.asarray(level),
+                "best_loss": np.asarray(np.nanmin(curve) if ended else np.nan),
+                "loss": np.asarray(estimate),
+                "error": np.asarray(error),
+                "training_loss": np.asarray(final[lift]),
+                "test_loss": np.asarray(np.nan if fresh is None else fresh[lift].mean()),
+                "reached": np.asarray(bool(ended and estimate + error <= level)),
+                "undecided": np.asarray(bool(ended and abs(estimate - level) < error)),
+                "end_time": np.asarray(ends[lift]),
+                "hitting_time": np.asarray(hitting_time(times, curve, level)),
+                "gradients": np.asarray(stats["gradient_evaluations"][lift]),
+                "energy_error": np.asarray(stats["energy_error"][lift]),
+                "flow_status": np.asarray(str(statuses[lift])),
+            }
+        )
+    return outcomes
+
+
+def mean_and_error(
+    values: Float[np.ndarray, " r"], confidence: float = 0.99
+) -> tuple[float, float]:
+    """Mean of independent estimates, and half of Student's interval for it.
+
+    >>> mean, error = mean_and_error(np.array([1.0, 1.0, 1.0]))
+    >>> mean, error
+    (1.0, 0.0)
+    """
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    return float(values.mean()), half * float(values.std(ddof=1)) / len(values) ** 0.5
+
+
+def hitting_time(
+    ts: Float[np.ndarray, " s"], losses: Float[np.ndarray, " s"], level: float
+) -> float:
+    """When the loss first is at most `level`, between saved times linearly in its logarithm.
+
+    Infinite where it never is. Times that were not reached (NaN losses) are passed over.
+
+    >>> hitting_time(np.array([0.0, 2.0]), np.array([4.0, 1.0]), 2.0)
+    1.0
+    """
+    known = np.isfinite(losses)
+    order = np.argsort(ts[known], kind="stable")
+    ts, losses = ts[known][order], losses[known][order]
+    below = np.flatnonzero(losses <= level)
+    if not len(below):
+        return np.inf
+    at = int(below[0])
+    if at == 0:
+        return float(ts[0])
+    before, after = np.log(losses[at - 1 : at + 1])
+    share = (before - np.log(level)) / (before - after)
+    return float(ts[at - 1] + share * (ts[at] - ts[at - 1]))
