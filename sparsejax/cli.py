@@ -39,7 +39,7 @@ _EPILOG = """exit code:
 
 
 # Options whose value could be taken for the claim's name.
-_TAKE_A_WORD = {"--out", "--preset"}
+_TAKE_A_WORD = {"--out", "--preset", "--devices"}
 
 
 class UsageError(Exception):
@@ -59,6 +59,9 @@ class RunOptions:
     """Run the claim's control, a setting in which it must not come out as holding."""
     preset: str | None = None
     """Start from one of the claim's named configs; options given beside it overrule its fields."""
+    devices: int | None = None
+    """CPU devices, of one thread each, for a claim that measures many lifts together. None: as many
+    as this process has cores. GPUs are all used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,6 +146,7 @@ def _verify(words: list[str]) -> int:
     claim = _claim(name)
     options, config = _parse(claim, rest)
     _prepare()
+    _start_backend(claim, options)
     from sparsejax.runs import FolderError, InvalidConfig, run_claim, terminal_progress
     from sparsejax.runs.strict_json import dumps
 
@@ -182,6 +186,24 @@ def _prepare() -> None:
     # Here and not on import: precision belongs to the process, and this process is ours.
     jax.config.update("jax_enable_x64", True)
     matplotlib.use("Agg")
+
+
+def _start_backend(claim: Claim, options: RunOptions) -> None:
+    from sparsejax.claims.claim import BatchedClaim
+    from sparsejax.runs.backend import keep_programs, split_cpu
+
+    keep_programs()
+    if isinstance(claim, BatchedClaim):
+        if options.devices is not None and options.devices < 1:
+            raise UsageError(f"devices: at least one is needed, got {options.devices}")
+        try:
+            split_cpu(options.devices)
+        except RuntimeError as error:
+            raise UsageError(f"devices: {error}") from None
+    elif options.devices is not None:
+        raise UsageError(
+            f"devices: {claim.name} measures one trial at a time, on one device with all threads"
+        )
 
 
 def _show(words: list[str]) -> int:
