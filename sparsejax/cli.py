@@ -38,6 +38,10 @@ _EPILOG = """exit code:
 """
 
 
+# Options whose value could be taken for the claim's name.
+_TAKE_A_WORD = {"--out", "--preset", "--devices"}
+
+
 class UsageError(Exception):
     """What was asked for cannot be done; the message says what can."""
 
@@ -53,6 +57,11 @@ class RunOptions:
     """Print the verdict alone on standard output, as JSON."""
     control: bool = False
     """Run the claim's control, a setting in which it must not come out as holding."""
+    preset: str | None = None
+    """Start from one of the claim's named configs; options given beside it overrule its fields."""
+    devices: int | None = None
+    """CPU devices, of one thread each, for a claim that measures many lifts together. None: as many
+    as this process has cores. GPUs are all used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,6 +146,7 @@ def _verify(words: list[str]) -> int:
     claim = _claim(name)
     options, config = _parse(claim, rest)
     _prepare()
+    _start_backend(claim, options)
     from sparsejax.runs import FolderError, InvalidConfig, run_claim, terminal_progress
     from sparsejax.runs.strict_json import dumps
 
@@ -176,6 +186,24 @@ def _prepare() -> None:
     # Here and not on import: precision belongs to the process, and this process is ours.
     jax.config.update("jax_enable_x64", True)
     matplotlib.use("Agg")
+
+
+def _start_backend(claim: Claim, options: RunOptions) -> None:
+    from sparsejax.claims.claim import BatchedClaim
+    from sparsejax.runs.backend import keep_programs, split_cpu
+
+    keep_programs()
+    if isinstance(claim, BatchedClaim):
+        if options.devices is not None and options.devices < 1:
+            raise UsageError(f"devices: at least one is needed, got {options.devices}")
+        try:
+            split_cpu(options.devices)
+        except RuntimeError as error:
+            raise UsageError(f"devices: {error}") from None
+    elif options.devices is not None:
+        raise UsageError(
+            f"devices: {claim.name} measures one trial at a time, on one device with all threads"
+        )
 
 
 def _show(words: list[str]) -> int:
@@ -239,7 +267,7 @@ def _named(
     places = [
         place
         for place, word in enumerate(words)
-        if not word.startswith("-") and words[place - 1 : place] != ["--out"]
+        if not word.startswith("-") and not {*words[place - 1 : place]} & _TAKE_A_WORD
     ]
     if not places:
         if {"-h", "--help"} & set(words):
@@ -272,25 +300,46 @@ def _claim(name: str) -> Claim:
 def _parse(claim: Claim, words: list[str]) -> tuple[RunOptions, Any]:
     import tyro
 
+    presets = getattr(claim, "presets", {})
+    start = _start(claim, presets, words)
     invocation = make_dataclass(
         "Invocation",
         [
             ("run", tyro.conf.FlagCreatePairsOff[RunOptions], field(default=RunOptions())),
-            ("setting", claim.Config, field(default=claim.Config())),
+            ("setting", claim.Config, field(default=start)),
         ],
         frozen=True,
     )
+    named = f" Presets: {', '.join(presets)}." if presets else ""
     try:
         parsed: Any = tyro.cli(
             invocation,
             args=words,
             prog=f"sparsejax verify {claim.name}",
-            description=f"{claim.statement} Source: {claim.source}",
+            description=f"{claim.statement} Source: {claim.source}.{named}",
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
     return parsed.run, parsed.setting
+
+
+def _start(claim: Claim, presets: Mapping[str, Any], words: list[str]) -> Any:
+    # The preset makes the defaults of the options, so it is found before they are parsed.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset")
+    try:
+        name = parser.parse_known_args(words)[0].preset
+    except argparse.ArgumentError:
+        # No word after it: the parser of all options says so.
+        name = None
+    if name is None:
+        return claim.Config()
+    if not presets:
+        raise UsageError(f"preset: {claim.name} has none")
+    if name not in presets:
+        raise UsageError(_no_such("preset", name, presets))
+    return presets[name]
 
 
 def _print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], folder: Path) -> None:

@@ -17,6 +17,9 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
+# Every test compiles what it tests, and leaves the cache of whoever runs it alone.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
 # The package is not imported here: pytest loads this file before the jaxtyping hook is installed,
 # and whatever is imported before the hook goes unchecked.
 import hypothesis

@@ -6,7 +6,7 @@ import sys
 import jax
 import mean_claim
 import pytest
-from mean_claim import MeanClaim
+from mean_claim import BatchedMeanClaim, MeanClaim
 
 from sparsejax import cli
 from sparsejax.claims.registry import CLAIMS, Entry, Registry
@@ -127,6 +127,45 @@ def test_bad_input_is_one_message_and_code_2_before_any_compute(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.fixture
+def batched(claim):
+    """The command knows the claim with batches and presets too."""
+    batched = BatchedMeanClaim()
+    cli.CLAIMS.register(batched)
+    return batched
+
+
+def test_a_preset_is_where_options_start_from(batched, capsys, tmp_path):
+    words = ["verify", "--preset", "quick", batched.name, "--json"]
+    assert cli.main([*words, "--seeds", "2", "--out", "a"]) == 0
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["sizes"], config["seeds"], config["tolerance"]) == ([10], 2, 0.4)
+    header = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert header["requested"] == config
+    assert cli.main(["verify", batched.name, "--preset=strict"]) == 1
+    capsys.readouterr()
+    assert cli.main(["verify", batched.name, "--preset", "quick", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Presets: quick, strict." in text
+    # The defaults shown are those that would be taken.
+    assert "Means a size. (default: 3)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "quik"], "no preset named 'quik': did you mean quick? Presets: quick"),
+        (["--preset"], "preset"),
+    ],
+)
+def test_an_unknown_preset_is_a_usage_error(batched, capsys, words, message):
+    assert cli.main(["verify", batched.name, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert batched.measured == []
+    assert cli.main(["verify", NAME, "--preset", "quick"]) == 2
+    assert "mean-near-half has none" in capsys.readouterr().err
+
+
 def test_another_config_in_the_folder_is_an_input_error(claim, capsys):
     assert cli.main(["verify", NAME, "--out", "here"]) == 0
     assert cli.main(["verify", NAME, "--out", "here", "--seeds", "3"]) == 2
@@ -210,7 +249,11 @@ def test_what_list_says_is_what_the_claim_says(entry: Entry):
     claim.validate(claim.Config())
     claim.validate(claim.control(claim.Config()))
     fields = {field.name for field in dataclasses.fields(claim.Config)}
-    assert not fields & {"out", "json", "control"}, "these are the command's own options"
+    own = {field.name for field in dataclasses.fields(cli.RunOptions)}
+    assert not fields & own, "these are the command's own options"
+    for preset in getattr(claim, "presets", {}).values():
+        assert type(preset) is claim.Config
+        claim.validate(preset)
     assert claim.Config.__dataclass_params__.frozen
 
 

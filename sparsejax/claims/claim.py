@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -54,6 +55,9 @@ class Claim(Protocol):
     run's folder does not hold yet, then `judge`, `draw` and `table` from the stored arrays alone.
     So all but `measure` must be functions of their arguments: the folder reproduces the figure.
 
+    A claim may do more: measure trials together (`BatchedClaim`), decide from what was measured
+    which trials come next (`SequentialClaim`), name some configs (`PresetClaim`).
+
     Attributes:
         name: as on the command line, e.g. `"tangent-approximation"`.
         statement: one line.
@@ -96,3 +100,47 @@ class Claim(Protocol):
     ) -> list[dict[str, Any]]:
         """Rows for the terminal and the report; all rows have the same columns."""
         ...
+
+
+@runtime_checkable
+class BatchedClaim(Protocol):
+    """A claim that measures several trials together, e.g. lifts of a size in one program.
+
+    The trial stays the unit of storage. `run_claim` hands over those that are not stored yet, so
+    after a kill a batch may be any part of what it was: what a trial measures must not depend on
+    its company beyond rounding. The command line starts such a claim on as many CPU devices as
+    there are cores, one thread each, or on all local accelerators: `jax.local_devices()`.
+    """
+
+    def batches(self, config: Any, trials: list[Trial]) -> list[list[Trial]]:
+        """The trials, each in one batch, in the order in which they run.
+
+        A batch has a greatest length that the claim chooses and states: what is in progress is
+        lost when a run is killed. Several processes share a run by whole batches: in their interest
+        long work is best cut into more than one.
+        """
+        ...
+
+    def measure_batch(self, config: Any, trials: list[Trial]) -> Iterable[dict[str, np.ndarray]]:
+        """What `measure` gives, for each trial in order; each is stored as it is yielded."""
+        ...
+
+
+@runtime_checkable
+class SequentialClaim(Protocol):
+    """A claim whose trials depend on what earlier ones gave, e.g. until an interval decides."""
+
+    def more_trials(self, config: Any, measurements: Measurements) -> list[Trial]:
+        """Further trials, asked for when all so far are stored; an empty list ends the run.
+
+        A function of its arguments: a resumed run replays the rounds from what is stored. `judge`
+        says why it ended.
+        """
+        ...
+
+
+@runtime_checkable
+class PresetClaim(Protocol):
+    """A claim with named configs, e.g. a small and a large one: `verify CLAIM --preset NAME`."""
+
+    presets: Mapping[str, Any]

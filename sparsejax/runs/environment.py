@@ -27,15 +27,17 @@ _PACKAGES = (
 
 
 def current_environment() -> dict[str, Any]:
-    """Versions, device, precision, git revision if any, and the time now (UTC); JSON-able.
+    """Versions, devices, precision, git revision if any, and the time now (UTC); JSON-able.
+
+    The device is this process's own; `device_count` counts those of all processes.
 
     Starts JAX's backend, as any computation would.
 
     >>> sorted(current_environment())  # doctest: +NORMALIZE_WHITESPACE
-    ['device_count', 'device_kind', 'dtype', 'git_revision', 'machine', 'platform', 'python',
-     'time', 'versions', 'x64']
+    ['device_count', 'device_kind', 'dtype', 'git_revision', 'local_device_count', 'machine',
+     'platform', 'process_count', 'python', 'time', 'versions', 'x64']
     """
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     dtype = jnp.asarray(0.0).dtype.name
     return {
         "versions": {name: _version(name) for name in _PACKAGES},
@@ -44,6 +46,8 @@ def current_environment() -> dict[str, Any]:
         "platform": device.platform,
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
+        "local_device_count": jax.local_device_count(),
+        "process_count": jax.process_count(),
         "dtype": dtype,
         "x64": dtype == "float64",
         "git_revision": git_revision(),

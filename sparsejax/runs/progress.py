@@ -29,8 +29,11 @@ class RunProgress:
     def start(self, title: str, total: int, done: int) -> None:
         """There are `total` trials, `done` of them stored already."""
 
+    def extend(self, total: int, done: int) -> None:
+        """There are `total` trials more, `done` of them stored already."""
+
     def begin(self, name: str) -> None:
-        """This trial begins."""
+        """This trial, or a batch with this name, begins."""
 
     def finish(self, name: str, seconds: float) -> None:
         """This trial is stored."""
@@ -65,6 +68,13 @@ class Lines(RunProgress):
         self._since = time.monotonic()
         already = f", {done} of them stored already" if done else ""
         self.note(f"{title}: {total} trials{already}")
+
+    def extend(self, total: int, done: int) -> None:
+        """There are `total` trials more, `done` of them stored already."""
+        self._total += total
+        self._stored += done
+        self._done += done
+        self.note(f"{self._title}: {total} trials more, {done} of them stored already")
 
     def finish(self, name: str, seconds: float) -> None:
         """This trial is stored."""
@@ -112,8 +122,18 @@ class Bar(RunProgress):
         self._title = title
         self._task = self._progress.add_task(title, total=total, completed=done, stored=done)
 
+    def extend(self, total: int, done: int) -> None:
+        """There are `total` trials more, `done` of them stored already."""
+        task = self._progress.tasks[self._task]
+        self._progress.update(
+            self._task,
+            total=(task.total or 0) + total,
+            completed=task.completed + done,
+            stored=task.fields["stored"] + done,
+        )
+
     def begin(self, name: str) -> None:
-        """This trial begins."""
+        """This trial, or a batch with this name, begins."""
         self._progress.update(self._task, description=f"{self._title} {name}")
 
     def finish(self, name: str, seconds: float) -> None:

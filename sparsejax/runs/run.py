@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sparsejax.bounds.verdict import Verdict
-from sparsejax.claims.claim import Claim, Measurements, Trial
+from sparsejax.claims.claim import Claim
 from sparsejax.runs.environment import current_environment
 from sparsejax.runs.progress import RunProgress
 from sparsejax.runs.report import report_page
+from sparsejax.runs.rounds import load, measure_rounds, measurements_of, next_round, unique
 from sparsejax.runs.settings import config_from_json
-from sparsejax.runs.store import DamagedTrial, FolderError, RunFolder, StoredTrial
+from sparsejax.runs.store import FolderError, RunFolder, StoredTrial
 from sparsejax.runs.strict_json import dumps, encode
 
 _DOTS_PER_INCH = 180
@@ -56,7 +55,8 @@ def run_claim(
     """Measure what `out` does not hold yet, then judge, draw and write the report.
 
     A run that was killed continues where it was: each trial is stored as it ends, and judged from
-    what is stored.
+    what is stored. A `BatchedClaim` is given its missing trials in batches, a `SequentialClaim` is
+    asked for more of them until it wants none; `rounds` in the record says how many each time drew.
 
     Args:
         claim: what to verify.
@@ -77,7 +77,7 @@ def run_claim(
             claim.validate(config)
     except ValueError as error:
         raise InvalidConfig(str(error)) from error
-    trials = _unique(claim, claim.trials(config))
+    trials = unique(claim, claim.trials(config))
     here = current_environment()
     folder = RunFolder.create(
         out,
@@ -90,19 +90,8 @@ def run_claim(
         },
     )
     with progress or RunProgress() as told:
-        stored = _load(folder, trials, told)
-        told.start(claim.name, total=len(trials), done=len(stored))
-        for trial in trials:
-            if trial.name in stored:
-                continue
-            told.begin(trial.name)
-            since = time.perf_counter()
-            arrays = claim.measure(config, trial)
-            seconds = time.perf_counter() - since
-            # Read back, so that a resumed run and an uninterrupted one judge the same bytes.
-            stored[trial.name] = folder.save(trial, arrays, here, seconds)
-            told.finish(trial.name, seconds)
-    return _conclude(claim, config, folder, {trial.name: stored[trial.name] for trial in trials})
+        stored, rounds = measure_rounds(claim, config, trials, folder, here, told)
+    return _conclude(claim, config, folder, stored, rounds)
 
 
 def recreate(claim: Claim, out: str | Path) -> Run:
@@ -118,16 +107,22 @@ def recreate(claim: Claim, out: str | Path) -> Run:
         config = config_from_json(claim.Config, folder.header["config"])
     except ValueError as error:
         raise FolderError(f"{folder.path / 'config.json'}: {error}") from None
-    trials = _unique(claim, claim.trials(config))
+    trials = unique(claim, claim.trials(config))
+    stored: dict[str, StoredTrial] = {}
+    rounds: list[int] = []
     damages = _Notes()
-    stored = _load(folder, trials, damages)
-    if len(stored) < len(trials):
-        details = "".join(f"; {text}" for text in damages.texts)
-        raise FolderError(
-            f"{out} holds {len(stored)} of {len(trials)} trials{details}: "
-            "the command that began the run completes it"
-        )
-    return _conclude(claim, config, folder, stored)
+    while trials:
+        held = load(folder, trials, damages)
+        if len(held) < len(trials):
+            details = "".join(f"; {text}" for text in damages.texts)
+            raise FolderError(
+                f"{out} holds {len(stored | held)} of {len(stored) + len(trials)} trials{details}: "
+                "the command that began the run completes it"
+            )
+        stored |= held
+        rounds.append(len(trials))
+        trials = next_round(claim, config, stored)
+    return _conclude(claim, config, folder, stored, rounds)
 
 
 class _Notes(RunProgress):
@@ -138,33 +133,18 @@ class _Notes(RunProgress):
         self.texts.append(text)
 
 
-def _unique(claim: Claim, trials: list[Trial]) -> list[Trial]:
-    counts = Counter(trial.name for trial in trials)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise ValueError(f"{claim.name} names two trials alike: {', '.join(twice)}")
-    return trials
-
-
-def _load(folder: RunFolder, trials: list[Trial], progress: RunProgress) -> dict[str, StoredTrial]:
-    stored = {}
-    for trial in trials:
-        try:
-            found = folder.load(trial)
-        except DamagedTrial as damage:
-            progress.note(f"{damage}; it has to be measured again")
-            continue
-        if found is not None:
-            stored[trial.name] = found
-    return stored
-
-
-def _conclude(claim: Claim, config: Any, folder: RunFolder, stored: dict[str, StoredTrial]) -> Run:
-    measurements: Measurements = {name: trial.arrays for name, trial in stored.items()}
+def _conclude(
+    claim: Claim,
+    config: Any,
+    folder: RunFolder,
+    stored: dict[str, StoredTrial],
+    rounds: list[int],
+) -> Run:
+    measurements = measurements_of(stored)
     verdict = claim.judge(config, measurements)
     rows = encode(claim.table(config, measurements, verdict))
     figure = claim.draw(config, measurements, verdict)
-    record = _record(claim, folder, verdict, stored)
+    record = _record(claim, folder, verdict, stored, rounds)
     picture = _render(figure, "png")
     folder.write("figure.png", picture)
     folder.write("figure.pdf", _render(figure, "pdf"))
@@ -178,7 +158,11 @@ def _conclude(claim: Claim, config: Any, folder: RunFolder, stored: dict[str, St
 
 
 def _record(
-    claim: Claim, folder: RunFolder, verdict: Verdict, stored: dict[str, StoredTrial]
+    claim: Claim,
+    folder: RunFolder,
+    verdict: Verdict,
+    stored: dict[str, StoredTrial],
+    rounds: list[int],
 ) -> dict[str, Any]:
     began_with = folder.header["environment"]
     return encode(
@@ -197,6 +181,7 @@ def _record(
             "environment": began_with,
             "other_environments": _others(began_with, stored),
             "trials": len(stored),
+            "rounds": rounds,
             "seconds": sum(trial.seconds for trial in stored.values()),
         }
     )

@@ -100,6 +100,41 @@ class MeanClaim:
         return [{"trial": name, "mean": mean} for name, mean in verdict.summary["means"].items()]
 
 
+class BatchedMeanClaim(MeanClaim):
+    """The same, measured by size, three at most together."""
+
+    name = "batched-mean-near-half"
+    presets = {"quick": MeanConfig(sizes=(10,), seeds=3), "strict": MeanConfig(tolerance=0.01)}
+
+    def __init__(self):
+        super().__init__()
+        self.together = []
+
+    def batches(self, config, trials):
+        sizes = {trial.parameters["size"]: [] for trial in trials}
+        for trial in trials:
+            sizes[trial.parameters["size"]].append(trial)
+        return [at[k : k + 3] for at in sizes.values() for k in range(0, len(at), 3)]
+
+    def measure_batch(self, config, trials):
+        self.together.append([trial.name for trial in trials])
+        return [self.measure(config, trial) for trial in trials]
+
+
+class SequentialMeanClaim(MeanClaim):
+    """The same, with two more means at a time until there are sixteen."""
+
+    name = "sequential-mean-near-half"
+
+    def more_trials(self, config, measurements):
+        drawn = len(measurements)
+        size = config.sizes[-1]
+        return [
+            Trial(f"size{size:04d}-more{k}", {"size": size, "seed": k})
+            for k in range(drawn, min(drawn + 2, 16))
+        ]
+
+
 CLAIM = MeanClaim()
 
 if __name__ == "__main__":

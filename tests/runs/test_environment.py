@@ -15,7 +15,8 @@ def test_it_names_versions_device_precision_and_time():
     assert found["versions"]["jaxlib"] == jaxlib.__version__
     assert found["versions"]["diffrax"]
     assert found["platform"] == jax.default_backend()
-    assert found["device_count"] == len(jax.devices())
+    assert found["device_count"] == found["local_device_count"] == len(jax.devices())
+    assert found["process_count"] == 1
     assert found["x64"] is True
     assert found["dtype"] == "float64"
     age = datetime.now(UTC) - datetime.fromisoformat(found["time"])
