@@ -35,7 +35,7 @@ _WITNESS_KEY = 1
 class PacConvergenceConfig(PacSetting):
     """Gradient flows of many random lifts of each size, target and architecture."""
 
-    mlp_sizes: tuple[int, ...] = (8, 24, 64)
+    mlp_sizes: tuple[int, ...] = (8, 16, 32)
     """Vertices per hidden layer of the perceptrons, one ladder step each."""
     convnet_sizes: tuple[int, ...] = (4, 8, 16)
     """Channels per hidden layer of the convolutional lifts."""
@@ -43,13 +43,13 @@ class PacConvergenceConfig(PacSetting):
     """Streams, heads and perceptrons of the attention lifts."""
     lifts: int = 20
     """Random lifts per size; with --until-width those of the first round."""
-    restarts: int = 4
+    restarts: int = 2
     """Further lifts per size that start with random readouts, to look for a witness of the level;
     they count for the approximation number alone."""
     forecasts: int = 4
     """Perceptrons per size whose tangent constant at the start is asked what will become of
     them."""
-    eps_fraction: float = 0.1
+    eps_fraction: float = 0.2
     """The level to be reached, as a fraction of the loss of the zero function."""
     delta: float = 0.25
     """The probability of failure that is allowed. With 20 lifts one failure leaves the lower limit
@@ -113,12 +113,12 @@ class PacConvergence:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
     def control(self, config: PacConvergenceConfig) -> PacConvergenceConfig:
-        """Lifts in which no vertex joins two inputs, for a target that is made of products."""
+        """Perceptrons too small to learn the tree, though single ones of them can."""
         return dataclasses.replace(
             config,
             targets=("tree",),
             architectures=("mlp",),
-            mlp_in_degree=1,
+            mlp_sizes=(min(config.mlp_sizes), 3 * min(config.mlp_sizes) // 2),
             until_width=None,
         )
 

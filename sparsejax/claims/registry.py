@@ -99,10 +99,18 @@ CLAIMS = Registry(
         ),
         Entry(
             "pac-convergence",
-            "Random sparse lifts above some size reach a loss of at most epsilon with probability "
-            "at least 1 - delta.",
+            "Where some lift reaches a loss of epsilon, random sparse lifts above some size reach "
+            "it by gradient flow with probability at least 1 - delta.",
             "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)",
             "sparsejax.claims.pac_convergence",
+        ),
+        Entry(
+            "discrete-time-pac",
+            "Random sparse lifts reach epsilon with probability at least 1 - delta also in "
+            "discrete time, by gradient descent and by SGD on fresh samples of every batch size, "
+            "up to some step size.",
+            "open in Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930); stated here",
+            "sparsejax.claims.discrete_time_pac",
         ),
         Entry(
             "flow-vs-gd",

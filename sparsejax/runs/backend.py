@@ -6,7 +6,6 @@ JAX's configuration to its user.
 
 from __future__ import annotations
 
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -21,4 +21,5 @@ from sparsejax.claims.pac.ladder import (
     rung as rung,
 )
 from sparsejax.claims.pac.outcome import flow_outcomes as flow_outcomes
+from sparsejax.claims.pac.over_devices import over_devices as over_devices
 from sparsejax.claims.pac.pac_data import PacData as PacData, pac_data as pac_data

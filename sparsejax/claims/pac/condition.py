@@ -42,7 +42,7 @@ class PacSetting:
     """Train tree and parity on the population loss, by cubature, and not on samples."""
     points: int = 1024
     """Nodes of the cubature rule for the tree; a parity is trained on all vertices of the cube."""
-    samples: int = 300
+    samples: int = 200
     """Training samples of real data, and of all targets without population."""
     gain: float = 1.5
     """Weights start as N(0, 1) times gain / sqrt(in-degree x fan-in)."""
@@ -120,9 +120,7 @@ def in_degrees(module: graphs.PerceptronModule, in_degree: int) -> dict[str, int
     }
 
 
-def check_pac_setting(
-    setting: PacSetting, ladders: Mapping[ArchitectureName, tuple[int, ...]]
-) -> None:
+def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a setting that cannot be built, before any compute.
 
     `ladders`: the sizes of each architecture.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -45,8 +46,8 @@ class PacData:
         return float(squares.mean() if self.weights is None else self.weights @ squares)
 
 
-def parity(x: Float[np.ndarray, "n d"], order: int = 3) -> Float[np.ndarray, "n 1"]:
-    """The product of the first `order` coordinates.
+def parity(x: Any, order: int = 3) -> Any:
+    """The product of the first `order` coordinates, of shape (n, 1); NumPy or JAX arrays (n, d).
 
     >>> parity(np.array([[1.0, -1.0, -1.0, 5.0]])).tolist()
     [[1.0]]

@@ -1,0 +1,39 @@
+"""A function of one lift, for all lifts of an ensemble, dealt out to the local devices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import PyTree
+
+
+def over_devices(function: Callable[..., PyTree], lanes: tuple, shared: tuple = ()) -> PyTree:
+    """`function(*lane, *shared)` for every lane: equal parts go to the local devices, side by side.
+
+    `lanes`: pytrees with one leading axis. Inside of a jitted function. Where lanes do not come out
+    even the last one is repeated, and its copies are dropped.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> over_devices(lambda a, b: a + b, (jnp.arange(3),), (jnp.asarray(10),)).tolist()
+        [10, 11, 12]
+    """
+
+    def part(lanes: tuple, shared: tuple) -> PyTree:
+        return jax.vmap(lambda lane: function(*lane, *shared))(lanes)
+
+    devices = jax.local_devices()
+    count = jax.tree.leaves(lanes)[0].shape[0]
+    each = -(-count // len(devices))
+    if len(devices) == 1:
+        return part(lanes, shared)
+    which = np.minimum(np.arange(each * len(devices)), count - 1)
+    mesh = Mesh(np.asarray(devices), ("lanes",))
+    split, everywhere = PartitionSpec("lanes"), PartitionSpec()
+    run: Any = jax.shard_map(
+        part, mesh=mesh, in_specs=(split, everywhere), out_specs=split, check_vma=False
+    )
+    found = run(jax.tree.map(lambda leaf: leaf[which], lanes), shared)
+    return jax.tree.map(lambda leaf: leaf[:count], found)
