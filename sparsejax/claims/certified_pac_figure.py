@@ -16,7 +16,9 @@ def figure(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
     summary = verdict.summary
     sizes = np.array([int(size) for size in summary["lifts"]])
     with paper_style():
-        drawn, (left, middle, right) = panels(3)
+        flowed = _flowed(measurements)
+        drawn, axes_of = panels(3 if flowed else 2)
+        left, middle = axes_of[:2]
         _fractions(left, config, summary, sizes)
         _levels(middle, config, measurements, sizes)
         for axes in (left, middle):
@@ -25,7 +27,8 @@ def figure(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.minorticks_off()
             axes.set_xlabel("vertices per hidden layer")
-        _flows(right, config, measurements)
+        if flowed:
+            _flows(axes_of[2], config, flowed)
         drawn.suptitle(f"Certified PAC-convergence: {verdict.status.replace('_', ' ')}")
     return drawn
 
@@ -67,23 +70,23 @@ def _levels(axes, config, measurements: Measurements, sizes) -> None:
             axes.plot(xs, ys, marker, color=color, ms=4, alpha=0.7, label=labels[certified])
     axes.axhline(config.level, color=RED, ls="--", lw=1.2, label="required level")
     axes.axhline(config.eps_fraction, color=GREY, ls=":", label=r"$\epsilon$ of the readouts")
-    axes.set_ylim(config.eps_fraction - 0.05, 1.25 - 0.2 * config.eps_fraction)
+    axes.set_ylim(config.eps_fraction - 0.05, 1.3 - 0.2 * config.eps_fraction)
     axes.set_ylabel("certified loss / initial loss")
     axes.set_title("what is promised of each lift")
     axes.legend(loc="upper right")
 
 
-def _flows(axes, config, measurements: Measurements) -> None:
-    """The flowed lifts of the size that has most of them, the largest first."""
+def _flowed(measurements: Measurements) -> dict[int, list[dict[str, np.ndarray]]]:
+    """The lifts that were flowed, by size."""
     flowed: dict[int, list[dict[str, np.ndarray]]] = {}
     for name, values in measurements.items():
         if values["flow_status"] != "":
             flowed.setdefault(trial_size(name), []).append(values)
-    axes.set_xlabel("flow time $t$")
-    axes.set_ylabel("loss / initial loss")
-    if not flowed:
-        axes.set_title("no lift was flowed")
-        return
+    return flowed
+
+
+def _flows(axes, config, flowed) -> None:
+    """Those of the largest size, below what was promised of them."""
     size = max(flowed)
     for i, v in enumerate(flowed[size]):
         initial = v["losses"][0]
@@ -97,5 +100,7 @@ def _flows(axes, config, measurements: Measurements) -> None:
     axes.axhline(config.level, color=GREY, ls=":", label="required level")
     axes.set_xlim(left=0)
     axes.set_ylim(top=1.35)
+    axes.set_xlabel("flow time $t$")
+    axes.set_ylabel("loss / initial loss")
     axes.set_title(f"flows of certified lifts, size {size}")
     axes.legend(loc="upper right")

@@ -9,6 +9,7 @@ import pytest
 from sparsejax import bounds
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.bound_arrays import PARTS
+from sparsejax.claims.certified_pac import first_time_below
 
 CLAIM = CLAIMS["certified-pac"]
 SMALL = CLAIM.Config(
@@ -55,6 +56,7 @@ def ladder(counts, lifts=20, **options):
         ({48: 20, 96: 15, 192: 20}, "holds", 192, "from size 192 on"),
         ({48: 20, 96: 18}, "inconclusive", None, "about 65 lifts would decide, 45 more"),
         ({48: 20, 96: 16}, "inconclusive", None, "no number of lifts would decide"),
+        ({48: 20, 96: 14}, "inconclusive", None, "about 76 lifts would decide"),
         ({48: 20, 96: 5}, "violated", None, "at most a fraction 0.49"),
         ({48: 0}, "violated", None, "at most a fraction 0.17"),
     ],
@@ -88,6 +90,16 @@ def test_a_broken_promise_refutes_whatever_the_counts():
         CLAIM.draw(config, measurements, verdict)
         assert CLAIM.table(config, measurements, verdict)[0]["flows"] == 1
     assert verdict.summary["flows"] == 2
+
+
+def test_the_time_of_a_promise_is_where_its_curve_meets_the_level():
+    for scale in (1e-6, 1.0, 1e6):
+        for near in (1e-3, 1e3):
+            time = first_time_below(lambda t: 0.5 + 0.5 / (1 + t / scale), 0.75, near)
+            assert scale <= time <= scale * (1 + 2e-9)
+    for level in (0.4, 1.1):
+        with pytest.raises(ValueError, match="does not come down"):
+            first_time_below(lambda t: 0.5 + 0.5 / (1 + t), level)
 
 
 def test_lifts_that_no_certificate_covers():
@@ -127,7 +139,8 @@ def test_a_small_run_holds_and_its_promises_are_kept():
 @pytest.mark.slow
 def test_targets_of_other_samples_are_not_certified():
     config, measurements = measured(control=True)
-    verdict = CLAIM.judge(config, measurements)
+    # Of three lifts the interval is wide.
+    verdict = CLAIM.judge(dataclasses.replace(config, delta=0.2), measurements)
     assert verdict.status == "violated", verdict
 
 
