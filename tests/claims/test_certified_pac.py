@@ -69,6 +69,9 @@ def test_the_largest_size_decides(counts, status, number, said):
     assert set(verdict.error_budget) == set(PARTS)
     # The margin is beyond the error exactly where the interval decides.
     assert (abs(verdict.margin) > verdict.total_error) == (status != "inconclusive")
+    end = "interval_low" if verdict.margin >= 0 else "interval_high"
+    reached = 1 - config.delta + verdict.margin - np.copysign(verdict.total_error, verdict.margin)
+    assert reached == pytest.approx(verdict.summary[end][str(max(counts))], abs=1e-12)
     figure = CLAIM.draw(config, measurements, verdict)
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
     rows = CLAIM.table(config, measurements, verdict)
