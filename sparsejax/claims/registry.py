@@ -197,6 +197,14 @@ CLAIMS = Registry(
             "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)",
             "sparsejax.claims.linearised_dynamics",
         ),
+        Entry(
+            "certified-pac",
+            "Above some size, random sparse lifts are certified at initialisation to reach a "
+            "level, with probability at least 1 - delta; and no certified flow breaks its promise.",
+            "derived here (bounds 2.2, 2.4, 2.5) from Robin, Scaman, Lelarge, ICLR 2024 "
+            "(arXiv 2501.05930)",
+            "sparsejax.claims.certified_pac",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""
