@@ -6,10 +6,10 @@ JAX's configuration to its user.
 
 from __future__ import annotations
 
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -40,8 +40,7 @@ def split_cpu(devices: int | None = None) -> None:
         RuntimeError: `devices` is given and JAX's backend has started already.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    chosen = _COUNT_FLAG in flags or jax.config.jax_num_cpu_devices > 0
-    if devices is None and chosen:
+    if devices is None and (_COUNT_FLAG in flags or _setting("jax_num_cpu_devices") > 0):
         return
     try:
         jax.config.update("jax_num_cpu_devices", devices or available_cores())
@@ -57,12 +56,12 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Keep compiled programs for later runs, in `sparsejax` in the user's cache folder; where.
 
     None where it is not for us to say: the user chose a folder (`JAX_COMPILATION_CACHE_DIR`), wants
-    none (`JAX_ENABLE_COMPILATION_CACHE=false`), or has no folder that can be written. The folder may
-    be removed at any time. A program's key holds versions, XLA's flags and the kind of machine.
+    none (`JAX_ENABLE_COMPILATION_CACHE=false`), or has no folder that can be written. The folder
+    may be removed at any time. A program's key holds versions, XLA's flags and the kind of machine.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if _setting("jax_compilation_cache_dir") is not None:
         return None
-    if not jax.config.jax_enable_compilation_cache:
+    if not _setting("jax_enable_compilation_cache"):
         return None
     chosen = environment.get("XDG_CACHE_HOME", "")
     try:
@@ -80,3 +79,7 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> Path | None:
         # Below, reading is no faster than compiling.
         jax.config.update(_LEAST_SECONDS.lower(), 0.5)
     return folder
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, name)
