@@ -73,7 +73,8 @@ def _measure_round(
                     held[trial.name] = folder.save(trial, arrays, environment, seconds)
                     progress.finish(trial.name, seconds)
         except Exception:
-            folder.note_failure(process)
+            if processes > 1:
+                folder.note_failure(process)
             raise
         wait_until(lambda: _all_stored(folder, trials, held) or folder.failure_noted())
     return {trial.name: held[trial.name] for trial in trials}
