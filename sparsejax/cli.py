@@ -168,6 +168,7 @@ def _verify(words: list[str]) -> int:
         run_claim,
         terminal_progress,
     )
+    from sparsejax.runs.processes import chatter_to_standard_error
     from sparsejax.runs.strict_json import dumps
 
     out = options.out or Path("results", f"{name}-control" if options.control else name)
@@ -175,7 +176,8 @@ def _verify(words: list[str]) -> int:
     if jax.process_count() > 1:
         progress = Lines(Console(stderr=True), f"process {jax.process_index()}: ")
     try:
-        run = run_claim(claim, config, out, control=options.control, progress=progress)
+        with chatter_to_standard_error():
+            run = run_claim(claim, config, out, control=options.control, progress=progress)
     except (InvalidConfig, FolderError) as error:
         raise UsageError(str(error)) from None
     except AnotherProcessFailed as failure:
@@ -219,9 +221,10 @@ def _prepare() -> None:
 def _start_backend(claim: Claim, options: RunOptions) -> None:
     from sparsejax.claims.claim import BatchedClaim
     from sparsejax.runs import join_processes, join_slurm
-    from sparsejax.runs.backend import keep_programs, split_cpu
+    from sparsejax.runs.backend import keep_programs, split_cpu, wait_for_slow_devices
 
     keep_programs()
+    wait_for_slow_devices()
     if isinstance(claim, BatchedClaim):
         if options.devices is not None and options.devices < 1:
             raise UsageError(f"devices: at least one is needed, got {options.devices}")

@@ -15,6 +15,12 @@ import jax
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 _COUNT_FLAG = "--xla_force_host_platform_device_count"
+_PATIENCE = (
+    "--xla_cpu_collective_call_warn_stuck_timeout_seconds",
+    "--xla_cpu_collective_call_terminate_timeout_seconds",
+    "--xla_cpu_collective_timeout_seconds",
+)
+_DAYS = 1_000_000  # seconds
 _LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
@@ -50,6 +56,17 @@ def split_cpu(devices: int | None = None) -> None:
         return
     if _ONE_THREAD.partition("=")[0] not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
+
+
+def wait_for_slow_devices() -> None:
+    """Let devices of a CPU, in one process or several, wait for one another for days.
+
+    Lanes are dealt out to devices and gathered at the end, and the slowest may take an hour more
+    than the quickest; XLA gives up within a minute, and ends the process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    missing = [f"{name}={_DAYS}" for name in _PATIENCE if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
 
 
 def keep_programs(environment: Mapping[str, str] = os.environ) -> Path | None:

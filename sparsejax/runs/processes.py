@@ -86,21 +86,22 @@ def gathered(values: list[int]) -> np.ndarray:
         NamedSharding(mesh, PartitionSpec("processes")), row
     )
     alike = jax.jit(lambda table: table, out_shardings=NamedSharding(mesh, PartitionSpec()))
-    with _chatter_to_standard_error():
-        return np.asarray(alike(rows))
+    return np.asarray(alike(rows))
 
 
 @contextlib.contextmanager
-def _chatter_to_standard_error() -> Iterator[None]:
-    # The library of CPU collectives greets its peers on standard output, which is the verdict's.
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # There is none.
+def chatter_to_standard_error() -> Iterator[None]:
+    """Keep standard output for the verdict: the library of CPU collectives greets its peers there.
+
+    For several processes alone; by the process's own descriptors, since that library is no Python.
+    """
+    if jax.process_count() == 1:
         yield
         return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
     try:
-        os.dup2(2, 1)
         yield
     finally:
         os.dup2(kept, 1)
