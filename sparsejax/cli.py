@@ -39,7 +39,7 @@ _EPILOG = """exit code:
 
 
 # Options whose value could be taken for the claim's name.
-_TAKE_A_WORD = {"--out", "--preset", "--devices"}
+_TAKE_A_WORD = {"--out", "--preset", "--devices", "--coordinator", "--processes", "--process"}
 
 
 class UsageError(Exception):
@@ -62,6 +62,14 @@ class RunOptions:
     devices: int | None = None
     """CPU devices, of one thread each, for a claim that measures many lifts together. None: as many
     as this process has cores. GPUs are all used."""
+    coordinator: str | None = None
+    """HOST:PORT on which process 0 listens, when several processes share the run: each is given the
+    same command, with the same --out on a disk that all see, --processes and its own --process.
+    Tasks of one srun join by themselves."""
+    processes: int | None = None
+    """How many processes share the run; 1 keeps an srun task to itself."""
+    process: int | None = None
+    """Which of them this one is, from 0."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,17 +153,39 @@ def _verify(words: list[str]) -> int:
     name, rest = _named(words, CLAIMS, "verify", "claim")
     claim = _claim(name)
     options, config = _parse(claim, rest)
+    _check_processes(options)
     _prepare()
     _start_backend(claim, options)
-    from sparsejax.runs import FolderError, InvalidConfig, run_claim, terminal_progress
+    import jax
+    from rich.console import Console
+
+    from sparsejax.runs import (
+        AnotherProcessFailed,
+        FolderError,
+        InvalidConfig,
+        Lines,
+        RunProgress,
+        run_claim,
+        terminal_progress,
+    )
+    from sparsejax.runs.processes import chatter_to_standard_error
     from sparsejax.runs.strict_json import dumps
 
     out = options.out or Path("results", f"{name}-control" if options.control else name)
+    progress: RunProgress = terminal_progress()
+    if jax.process_count() > 1:
+        progress = Lines(Console(stderr=True), f"process {jax.process_index()}: ")
     try:
-        run = run_claim(claim, config, out, control=options.control, progress=terminal_progress())
+        with chatter_to_standard_error():
+            run = run_claim(claim, config, out, control=options.control, progress=progress)
     except (InvalidConfig, FolderError) as error:
         raise UsageError(str(error)) from None
-    if options.json:
+    except AnotherProcessFailed as failure:
+        print(f"sparsejax: {failure}", file=sys.stderr)
+        return INTERNAL
+    if jax.process_index() != 0:
+        pass  # One table for all.
+    elif options.json:
         print(dumps(run.record), end="")
     else:
         _print_run(run.record, run.rows, run.folder)
@@ -190,9 +220,11 @@ def _prepare() -> None:
 
 def _start_backend(claim: Claim, options: RunOptions) -> None:
     from sparsejax.claims.claim import BatchedClaim
-    from sparsejax.runs.backend import keep_programs, split_cpu
+    from sparsejax.runs import join_processes, join_slurm
+    from sparsejax.runs.backend import keep_programs, split_cpu, wait_for_slow_devices
 
     keep_programs()
+    wait_for_slow_devices()
     if isinstance(claim, BatchedClaim):
         if options.devices is not None and options.devices < 1:
             raise UsageError(f"devices: at least one is needed, got {options.devices}")
@@ -203,6 +235,35 @@ def _start_backend(claim: Claim, options: RunOptions) -> None:
     elif options.devices is not None:
         raise UsageError(
             f"devices: {claim.name} measures one trial at a time, on one device with all threads"
+        )
+    try:
+        if options.coordinator is not None:
+            # Checked to be given together.
+            assert options.processes is not None and options.process is not None
+            join_processes(options.coordinator, options.processes, options.process)
+        elif options.processes is None:
+            join_slurm()
+    except RuntimeError as error:
+        raise UsageError(f"the processes do not come together: {error}") from None
+
+
+def _check_processes(options: RunOptions) -> None:
+    wanted = {name: getattr(options, name) for name in ("coordinator", "processes", "process")}
+    given = [name for name, value in wanted.items() if value is not None]
+    if not given or (given == ["processes"] and options.processes == 1):
+        return
+    missing = [f"--{name}" for name, value in wanted.items() if value is None]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(f'--{name}' for name in given)} "
+            f"{'needs' if len(given) == 1 else 'need'} {' and '.join(missing)} too"
+        )
+    host, _, port = wanted["coordinator"].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"coordinator: HOST:PORT is wanted, got {options.coordinator}")
+    if not 0 <= wanted["process"] < wanted["processes"]:
+        raise UsageError(
+            f"process: one of 0 to {wanted['processes'] - 1} is wanted, got {options.process}"
         )
 
 

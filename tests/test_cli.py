@@ -108,6 +108,20 @@ def test_every_config_field_is_an_option_with_help(claim, capsys):
         (["verify", NAME, "--sizes"], "sizes: () should be one or more positive"),
         (["verify", NAME, "--out", "file"], "file cannot be written"),
         (["verify", NAME, "--out", "full"], "full is not empty and holds no run"),
+        (["verify", NAME, "--devices", "2"], "mean-near-half measures one trial at a time"),
+        (["verify", NAME, "--processes", "2"], "--processes needs --coordinator and --process too"),
+        (
+            ["verify", "--coordinator", "a:1", "--process", "0", NAME],
+            "--coordinator and --process need --processes too",
+        ),
+        (
+            ["verify", NAME, "--coordinator", "a", "--processes", "2", "--process", "0"],
+            "coordinator: HOST:PORT is wanted, got a",
+        ),
+        (
+            ["verify", NAME, "--coordinator", "a:1", "--processes", "2", "--process", "2"],
+            "process: one of 0 to 1 is wanted, got 2",
+        ),
         (["report"], "folder"),
         (["report", "nowhere"], "nowhere holds no run"),
     ],
@@ -204,6 +218,22 @@ def test_report_makes_figure_and_report_again(claim, capsys, tmp_path):
     assert (tmp_path / "a" / "report.html").read_text() == page
     assert (tmp_path / "a" / "figure.png").exists()
     assert cli.main(["report", "a", "b"]) == 0
+
+
+def test_one_process_is_a_task_that_srun_started_kept_to_itself(claim, monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setattr("jax.distributed.initialize", pytest.fail)
+    assert cli.main(["verify", NAME, "--processes", "1"]) == 0
+
+
+def test_devices_that_cannot_be_made_are_an_input_error(batched, capsys):
+    # This process's backend has started.
+    jax.devices()
+    assert cli.main(["verify", batched.name, "--devices", "3"]) == 2
+    assert "JAX has started in this process" in capsys.readouterr().err
+    assert cli.main(["verify", batched.name, "--devices", "0"]) == 2
+    assert "at least one is needed, got 0" in capsys.readouterr().err
+    assert batched.measured == []
 
 
 def test_an_interrupted_run_says_how_to_continue(claim, capsys, monkeypatch):

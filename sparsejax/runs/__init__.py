@@ -4,6 +4,11 @@ from sparsejax.runs.environment import (
     current_environment as current_environment,
     git_revision as git_revision,
 )
+from sparsejax.runs.processes import (
+    AnotherProcessFailed as AnotherProcessFailed,
+    join_processes as join_processes,
+    join_slurm as join_slurm,
+)
 from sparsejax.runs.progress import (
     Bar as Bar,
     Lines as Lines,

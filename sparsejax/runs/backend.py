@@ -9,11 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 _COUNT_FLAG = "--xla_force_host_platform_device_count"
+_PATIENCE = (
+    "--xla_cpu_collective_call_warn_stuck_timeout_seconds",
+    "--xla_cpu_collective_call_terminate_timeout_seconds",
+    "--xla_cpu_collective_timeout_seconds",
+)
+_DAYS = 1_000_000  # seconds
 _LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
@@ -39,8 +46,7 @@ def split_cpu(devices: int | None = None) -> None:
         RuntimeError: `devices` is given and JAX's backend has started already.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    chosen = _COUNT_FLAG in flags or jax.config.jax_num_cpu_devices > 0
-    if devices is None and chosen:
+    if devices is None and (_COUNT_FLAG in flags or _setting("jax_num_cpu_devices") > 0):
         return
     try:
         jax.config.update("jax_num_cpu_devices", devices or available_cores())
@@ -52,16 +58,27 @@ def split_cpu(devices: int | None = None) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
 
 
+def wait_for_slow_devices() -> None:
+    """Let devices of a CPU, in one process or several, wait for one another for days.
+
+    Lanes are dealt out to devices and gathered at the end, and the slowest may take an hour more
+    than the quickest; XLA gives up within a minute, and ends the process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    missing = [f"{name}={_DAYS}" for name in _PATIENCE if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
+
+
 def keep_programs(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Keep compiled programs for later runs, in `sparsejax` in the user's cache folder; where.
 
     None where it is not for us to say: the user chose a folder (`JAX_COMPILATION_CACHE_DIR`), wants
-    none (`JAX_ENABLE_COMPILATION_CACHE=false`), or has no folder that can be written. The folder may
-    be removed at any time. A program's key holds versions, XLA's flags and the kind of machine.
+    none (`JAX_ENABLE_COMPILATION_CACHE=false`), or has no folder that can be written. The folder
+    may be removed at any time. A program's key holds versions, XLA's flags and the kind of machine.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if _setting("jax_compilation_cache_dir") is not None:
         return None
-    if not jax.config.jax_enable_compilation_cache:
+    if not _setting("jax_enable_compilation_cache"):
         return None
     chosen = environment.get("XDG_CACHE_HOME", "")
     try:
@@ -79,3 +96,7 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> Path | None:
         # Below, reading is no faster than compiling.
         jax.config.update(_LEAST_SECONDS.lower(), 0.5)
     return folder
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, name)

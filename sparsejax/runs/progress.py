@@ -50,7 +50,7 @@ class RunProgress:
 
 
 class Lines(RunProgress):
-    """One plain line for each trial that ends, for logs.
+    """One plain line for each trial that ends, for logs; `prefix` says which of several writes it.
 
     >>> with Lines(Console()) as lines:
     ...     lines.start("my-claim", total=2, done=1)
@@ -59,8 +59,9 @@ class Lines(RunProgress):
     my-claim: trial 2 of 2, seed1: 0.2 s (elapsed 0 s, remaining 0 s)
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, prefix: str = "") -> None:
         self._console = console
+        self._prefix = prefix
 
     def start(self, title: str, total: int, done: int) -> None:
         """There are `total` trials, `done` of them stored already."""
@@ -88,7 +89,7 @@ class Lines(RunProgress):
 
     def note(self, text: str) -> None:
         """A line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"{self._prefix}{text}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _TimeRemaining(ProgressColumn):

@@ -1,15 +1,22 @@
-"""Trials, round by round: what the folder does not hold is measured, and stored as it ends."""
+"""Trials, round by round: what the folder does not hold is measured, and stored as it ends.
+
+Several processes (`jax.distributed`) share the work by batches: dealt out in turn, each measured
+and written by one process, read by all.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from sparsejax.claims.claim import BatchedClaim, Claim, Measurements, SequentialClaim, Trial
+from sparsejax.runs.processes import all_or_none, gathered, wait_until
 from sparsejax.runs.progress import RunProgress
 from sparsejax.runs.store import DamagedTrial, RunFolder, StoredTrial
 
@@ -31,21 +38,66 @@ def measure_rounds(
     rounds: list[int] = []
     trials = first
     while trials:
-        held = load(folder, trials, progress)
-        if rounds:
-            progress.extend(total=len(trials), done=len(held))
-        else:
-            progress.start(claim.name, total=len(trials), done=len(held))
-        missing = [trial for trial in trials if trial.name not in held]
-        for batch in in_batches(claim, config, missing):
-            progress.begin(_batch_name(batch))
-            for trial, arrays, seconds in _measured(claim, config, batch):
-                held[trial.name] = folder.save(trial, arrays, environment, seconds)
-                progress.finish(trial.name, seconds)
-        stored |= {trial.name: held[trial.name] for trial in trials}
+        told = progress.extend if rounds else partial(progress.start, claim.name)
+        stored |= _measure_round(claim, config, trials, folder, environment, progress, told)
         rounds.append(len(trials))
         trials = next_round(claim, config, stored)
     return stored, rounds
+
+
+def _measure_round(
+    claim: Claim,
+    config: Any,
+    trials: list[Trial],
+    folder: RunFolder,
+    environment: dict[str, Any],
+    progress: RunProgress,
+    announce: Callable[..., None],
+) -> dict[str, StoredTrial]:
+    process, processes = jax.process_index(), jax.process_count()
+    held = load(folder, trials, progress)
+    # A shared disk may show different things to different hosts: process 0 decides.
+    missing = _seen_missing_by_first(trials, held)
+    batches = in_batches(claim, config, missing)[process::processes]
+    if processes == 1:
+        announce(total=len(trials), done=len(held))
+    else:
+        share = sum(map(len, batches))
+        progress.note(f"{len(missing)} of {len(trials)} trials are missing; {share} of them here:")
+        announce(total=share, done=0)
+    with all_or_none():
+        try:
+            for batch in batches:
+                progress.begin(_batch_name(batch))
+                for trial, arrays, seconds in _measured(claim, config, batch):
+                    held[trial.name] = folder.save(trial, arrays, environment, seconds)
+                    progress.finish(trial.name, seconds)
+        except Exception:
+            if processes > 1:
+                folder.note_failure(process)
+            raise
+        wait_until(lambda: _all_stored(folder, trials, held) or folder.failure_noted())
+    return {trial.name: held[trial.name] for trial in trials}
+
+
+def _seen_missing_by_first(trials: list[Trial], held: dict[str, StoredTrial]) -> list[Trial]:
+    """Those that process 0 does not hold; no process holds them after this."""
+    there = gathered([trial.name in held for trial in trials])[0]
+    missing = [trial for trial, is_there in zip(trials, there, strict=True) if not is_there]
+    for trial in missing:
+        held.pop(trial.name, None)
+    return missing
+
+
+def _all_stored(folder: RunFolder, trials: list[Trial], held: dict[str, StoredTrial]) -> bool:
+    """Whether all are held, with what other processes have stored by now."""
+    waited_for = [trial for trial in trials if trial.name not in held]
+    if waited_for:
+        there = folder.trial_names()
+        arrived = [trial for trial in waited_for if trial.name in there]
+        # Silent: one that is damaged is being measured again.
+        held |= load(folder, arrived, RunProgress())
+    return len(held) == len(trials)
 
 
 def next_round(claim: Claim, config: Any, stored: dict[str, StoredTrial]) -> list[Trial]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sparsejax.bounds.verdict import Verdict
 from sparsejax.claims.claim import Claim
 from sparsejax.runs.environment import current_environment
+from sparsejax.runs.processes import AnotherProcessFailed, all_or_none, wait_until
 from sparsejax.runs.progress import RunProgress
 from sparsejax.runs.report import report_page
 from sparsejax.runs.rounds import load, measure_rounds, measurements_of, next_round, unique
@@ -21,6 +24,9 @@ from sparsejax.runs.store import FolderError, RunFolder, StoredTrial
 from sparsejax.runs.strict_json import dumps, encode
 
 _DOTS_PER_INCH = 180
+# Seconds until a file that one host has written is seen by all; network disks remember for a minute
+# that there was none.
+_DISK_PATIENCE = 120.0
 
 
 class InvalidConfig(ValueError):
@@ -58,6 +64,11 @@ def run_claim(
     what is stored. A `BatchedClaim` is given its missing trials in batches, a `SequentialClaim` is
     asked for more of them until it wants none; `rounds` in the record says how many each time drew.
 
+    In processes that `jax.distributed` has joined, all of which see `out`, every one takes a share
+    of the batches, on its own devices; the first alone writes verdict, figure and report, and the
+    others return a `Run` with the same record and no rows. Where one fails, all end, after the work
+    in progress.
+
     Args:
         claim: what to verify.
         config: an instance of `claim.Config`.
@@ -68,6 +79,7 @@ def run_claim(
     Raises:
         InvalidConfig: when the claim refuses the config.
         FolderError: when the folder holds another run or cannot be written.
+        AnotherProcessFailed: when another process of this run failed.
     """
     requested = config
     try:
@@ -79,8 +91,8 @@ def run_claim(
         raise InvalidConfig(str(error)) from error
     trials = unique(claim, claim.trials(config))
     here = current_environment()
-    folder = RunFolder.create(
-        out,
+    folder = _opened(
+        Path(out),
         {
             "claim": claim.name,
             "control": control,
@@ -91,7 +103,42 @@ def run_claim(
     )
     with progress or RunProgress() as told:
         stored, rounds = measure_rounds(claim, config, trials, folder, here, told)
-    return _conclude(claim, config, folder, stored, rounds)
+    with all_or_none():
+        if jax.process_index() == 0:
+            return _conclude(claim, config, folder, stored, rounds)
+    return _concluded(folder)
+
+
+def _opened(path: Path, header: dict[str, Any]) -> RunFolder:
+    first = jax.process_index() == 0
+    try:
+        with all_or_none():
+            if first:
+                folder = RunFolder.create(path, header)
+                folder.forget_failures()
+        with all_or_none():
+            if not first:
+                wait_until((path / "config.json").exists, _DISK_PATIENCE)
+                folder = RunFolder.joined(path, header)
+    except AnotherProcessFailed as failure:
+        raise FolderError(f"{path}: {failure}") from None
+    return folder
+
+
+def _concluded(folder: RunFolder) -> Run:
+    """What another process has concluded."""
+    path = folder.path / "verdict.json"
+    wait_until(path.exists, _DISK_PATIENCE)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    verdict = Verdict(
+        record["verdict"],
+        record["vacuous"],
+        float(record["margin"]),
+        {name: float(size) for name, size in record["error_budget"].items()},
+        record["reason"],
+        record["summary"],
+    )
+    return Run(folder.path, verdict, [], record)
 
 
 def recreate(claim: Claim, out: str | Path) -> Run:

@@ -23,6 +23,7 @@ from sparsejax.whole_files import (
 )
 
 _RECORD = "__trial__"
+_FAILED = ".failed-process-"
 
 
 class FolderError(Exception):
@@ -104,6 +105,21 @@ class RunFolder:
             raise FolderError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}")
         return cls(path, header)
 
+    @classmethod
+    def joined(cls, path: str | Path, header: Mapping[str, Any]) -> RunFolder:
+        """Open the run that another process has started in `path`; writes nothing.
+
+        Raises:
+            FolderError: as `create`.
+        """
+        folder = cls.existing(path)
+        _refuse_another_run(folder.path, folder.header, encode(header))
+        return folder
+
+    def trial_names(self) -> set[str]:
+        """Of the trials that have a file, damaged or not; one look, however many there are."""
+        return {path.stem for path in (self.path / "trials").glob("*.npz")}
+
     def trial_path(self, trial: Trial) -> Path:
         """Where a trial's arrays are, once it has ended."""
         return self.path / "trials" / f"{trial.name}.npz"
@@ -162,6 +178,21 @@ class RunFolder:
         if record["parameters"] != encode(trial.parameters):
             raise DamagedTrial(f"{path} was measured with other parameters")
         return StoredTrial(arrays, **record)
+
+    def note_failure(self, process: int) -> None:
+        """Leave word for the other processes of this run, which wait for trials of this one."""
+        # An empty file has a place on a full disk too; on a lost one the others fail themselves.
+        with contextlib.suppress(OSError):
+            (self.path / f"{_FAILED}{process}{PARTIAL}").touch()
+
+    def failure_noted(self) -> bool:
+        """Whether a process has left word that it failed."""
+        return any(self.path.glob(f"{_FAILED}*"))
+
+    def forget_failures(self) -> None:
+        """Remove what processes of an earlier run left."""
+        for mark in self.path.glob(f"{_FAILED}*"):
+            mark.unlink(missing_ok=True)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the folder, whole or not at all."""

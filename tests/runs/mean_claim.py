@@ -1,7 +1,9 @@
 """A small claim for the tests of running: means of random numbers come near one half.
 
-As a script it is the `sparsejax` command with this claim added; the environment variable
-MEAN_CLAIM_STALL names a trial that writes a file of its name there and then never ends.
+As a script it is the `sparsejax` command with these claims added. Environment variables:
+MEAN_CLAIM_STALL names a trial that writes a file of its name there and then never ends,
+MEAN_CLAIM_FAIL one that fails, MEAN_CLAIM_HEARTBEAT the seconds after which a silent process counts
+as dead.
 """
 
 import math
@@ -69,6 +71,8 @@ class MeanClaim:
         if stall and Path(stall).name == trial.name:
             Path(stall).touch()
             time.sleep(600)
+        if os.environ.get("MEAN_CLAIM_FAIL") == trial.name:
+            raise ArithmeticError("the trial that fails")
         self.measured.append(trial.name)
         samples = np.random.default_rng(trial.parameters["seed"]).random(trial.parameters["size"])
         return {"samples": samples + config.shift, "mean": np.mean(samples) + config.shift}
@@ -135,11 +139,29 @@ class SequentialMeanClaim(MeanClaim):
         ]
 
 
+class SharedMeanClaim(BatchedMeanClaim, SequentialMeanClaim):
+    """Both, and each trial tells of the device on which its process computes."""
+
+    name = "shared-mean-near-half"
+
+    def measure(self, config, trial):
+        import jax
+
+        (device,) = jax.numpy.zeros(3).devices()
+        arrays = super().measure(config, trial)
+        return arrays | {"process": device.process_index, "devices": jax.local_device_count()}
+
+
 CLAIM = MeanClaim()
 
 if __name__ == "__main__":
     from sparsejax.claims.registry import CLAIMS
     from sparsejax.cli import main
 
-    CLAIMS.register(CLAIM)
+    for claim in (CLAIM, BatchedMeanClaim(), SharedMeanClaim()):
+        CLAIMS.register(claim)
+    if "MEAN_CLAIM_HEARTBEAT" in os.environ:
+        from sparsejax.runs import processes
+
+        processes.HEARTBEAT_TIMEOUT = int(os.environ["MEAN_CLAIM_HEARTBEAT"])
     sys.exit(main())
