@@ -320,7 +320,7 @@ def _descents(
 ) -> tuple[np.ndarray, Any]:
     """For every lift the loss at the end and its error, and the last parameters."""
     base = jax.random.fold_in(jax.random.key(config.seed), 1 + batch)
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.asarray(drawn.numbers))
+    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(drawn.numbers)
     params, saved = drawn.params, []
     repeats = max(math.ceil(config.t1 / eta / CHUNK), 1)
     for _ in range(repeats):

@@ -19,14 +19,6 @@ SMALL = {
         "probes": 20,
         "eps_fraction": 0.2,
     },
-    "pac-convergence": {
-        "sizes": (8, 48),
-        "samples": 40,
-        "in_degree": 3,
-        "lifts": 6,
-        "delta": 0.5,
-        "t1": 60.0,
-    },
 }
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
@@ -79,17 +71,6 @@ def test_tangent_approximation_sees_a_broken_bound():
     assert claim.judge(config, broken).status == "violated"
 
 
-def test_pac_convergence_counts():
-    claim, config, measurements, _ = run("pac-convergence")
-    fewer = {name: dict(values) for name, values in measurements.items()}
-    for name, values in fewer.items():
-        if name.startswith("size00048"):
-            values["reached"] = np.asarray(False)
-    assert claim.judge(config, fewer).status == "violated"
-    few = {name: values for name, values in measurements.items() if name < "size00048-lift003"}
-    assert claim.judge(config, few).status == "inconclusive"
-
-
 @pytest.mark.parametrize("name", list(SMALL))
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -113,10 +94,9 @@ def test_bad_settings_are_refused(name, change, said):
 
 @pytest.mark.parametrize("size", [0, -4])
 def test_sizes_must_be_positive(size):
-    for name in ("tangent-approximation", "pac-convergence"):
-        claim = CLAIMS[name]
-        with pytest.raises(ValueError, match="sizes: a size must be positive"):
-            claim.validate(claim.Config(sizes=(size,)))
+    claim = CLAIMS["tangent-approximation"]
+    with pytest.raises(ValueError, match="sizes: a size must be positive"):
+        claim.validate(claim.Config(sizes=(size,)))
 
 
 @pytest.mark.parametrize("data", ["synthetic", "diabetes", "digits"])

@@ -1,12 +1,11 @@
 """Random lifts of one size and condition, stacked: one compiled program draws and trains them."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from sparsejax import graphs, lifts
 from sparsejax.claims.pac.condition import (
@@ -19,8 +18,7 @@ from sparsejax.claims.pac.condition import (
 from sparsejax.dynamics import SquaredLoss, squared_loss
 
 
-@dataclasses.dataclass(frozen=True)
-class Ensemble:
+class Ensemble(eqx.Module):
     """M lifts with their parameters, a leading axis of M on every array, and what they learn.
 
     `loss`: the training loss of all of them. `fresh`: losses on independent inputs, which estimate
@@ -31,8 +29,8 @@ class Ensemble:
     params: lifts.Params
     loss: SquaredLoss
     fresh: tuple[tuple[Array, Array], ...]
-    population: bool
-    numbers: tuple[int, ...]
+    numbers: Int[Array, " m"]
+    population: bool = eqx.field(static=True)
 
     @property
     def count(self) -> int:
@@ -46,7 +44,7 @@ class Ensemble:
 
     def with_random_readouts(self, setting: PacSetting, key: Array) -> lifts.Params:
         """The same parameters, but for output weights: random as all others, and not zero."""
-        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(self.numbers))
+        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(self.numbers)
         return _random_readouts(self.stacked, self.params, setting.gain, setting.bias_scale, keys)
 
     def losses(self, params: lifts.Params) -> Float[Array, " m"]:
@@ -78,7 +76,8 @@ def ensemble(
     module = architecture(condition.architecture, data.dims)
     shape = input_shape(condition.architecture, data.dims)
     base = jax.random.fold_in(jax.random.key(setting.seed), size)
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.asarray(numbers))
+    which = jnp.asarray(numbers)
+    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(which)
     degrees = tuple(in_degrees(module, setting.in_degree(condition.architecture)).items())
     drawn, params = _draw(module, size, degrees, setting.gain, setting.bias_scale, keys)
 
@@ -88,7 +87,7 @@ def ensemble(
     weights = None if data.weights is None else jnp.asarray(data.weights, float)
     loss = squared_loss(drawn.apply, placed(data.x), jnp.asarray(data.y, float), weights)
     fresh = tuple((placed(x), jnp.asarray(y, float)) for x, y in data.fresh)
-    return Ensemble(drawn, params, loss, fresh, data.population, tuple(numbers))
+    return Ensemble(drawn, params, loss, fresh, which, data.population)
 
 
 @eqx.filter_jit
