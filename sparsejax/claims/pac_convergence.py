@@ -24,7 +24,7 @@ from sparsejax.claims.pac import (
     rung,
 )
 from sparsejax.claims.pac_convergence_figure import draw_pac
-from sparsejax.claims.statistics import median_hitting_time
+from sparsejax.claims.statistics import bootstrap_slope_interval, median_hitting_time
 from sparsejax.tangent import tangent_constant
 
 # Initial readouts of the restarts that look for a witness; lifts of the ensemble start at zero.
@@ -222,8 +222,11 @@ class PacConvergence:
                     "interval_high": {str(r.size): r.high for r in ladder.rungs},
                     "best_loss": {str(r.size): r.best for r in ladder.rungs},
                     "lifts": {str(r.size): r.lifts for r in ladder.rungs},
+                    "time_exponent": _time_exponent(config, condition, measurements),
                 }
-                for name, ladder in ladders.items()
+                for condition, (name, ladder) in zip(
+                    conditions(config), ladders.items(), strict=True
+                )
             },
             "undecided": undecided,
             "forecasts": foretold,
@@ -320,6 +323,25 @@ def _ladder(
 def _least_loss(values: dict[str, np.ndarray]) -> float:
     """The least loss that counts: of a population the one at the end, above by its error."""
     return float((values["loss"] + values["error"]) / values["zero_loss"])
+
+
+def _time_exponent(
+    config: PacConvergenceConfig, condition: Condition, measurements: Measurements
+) -> dict[str, float] | None:
+    """How the median time to the level scales with size, where it is known at two sizes or more."""
+    known = {}
+    for size in config.sizes(condition.architecture):
+        lifts = _at(measurements, condition, size, "lift").values()
+        times = np.array([float(v["hitting_time"]) if v["reached"] else np.inf for v in lifts])
+        if len(times) > 1 and np.isfinite(np.median(times)):
+            known[size] = times
+    if len(known) < 2:
+        return None
+    rng = np.random.default_rng(config.seed)
+    slope, low, high = bootstrap_slope_interval(
+        np.array(list(known), float), list(known.values()), rng, config.confidence, summary="median"
+    )
+    return {"exponent": slope, "low": low, "high": high}
 
 
 def _median(lifts: list[dict[str, np.ndarray]], loss: str) -> float:
