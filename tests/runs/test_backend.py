@@ -118,3 +118,34 @@ def test_what_the_user_has_chosen_stays(tmp_path):
     (tmp_path / "file").touch()
     lines = run(SETTINGS, XDG_CACHE_HOME=str(tmp_path / "file"))
     assert lines[:2] == ["None", "None"]
+
+
+# Two devices; the second is 45 seconds slower, and then the results of both are put in order.
+UNEVEN = """
+import time
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from sparsejax.runs.backend import split_cpu, wait_for_slow_devices
+
+wait_for_slow_devices()
+split_cpu(2)
+
+def slow(x):
+    time.sleep(45.0 * float(x[0]))
+    return x
+
+def lane(x):
+    return jax.pure_callback(slow, x, x)
+
+mesh = Mesh(np.array(jax.local_devices()), ("lanes",))
+split = PartitionSpec("lanes")
+dealt = jax.shard_map(lane, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
+back = jax.jit(lambda x: dealt(x)[np.array([1, 0])])
+print(back(jnp.array([0.0, 1.0])).tolist())
+"""
+
+
+@pytest.mark.slow
+def test_a_quick_device_waits_for_a_slow_one():
+    # By XLA's own patience the process would be ended after 40 seconds.
+    assert run(UNEVEN) == ["[1.0, 0.0]"]
