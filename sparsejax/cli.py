@@ -61,7 +61,7 @@ class RunOptions:
     """Start from one of the claim's named configs; options given beside it overrule its fields."""
     devices: int | None = None
     """CPU devices, of one thread each, for a claim that measures many lifts together. None: as many
-    as this process has cores. GPUs are all used."""
+    as this process has cores; each of several processes has one. GPUs are all used."""
     coordinator: str | None = None
     """HOST:PORT on which process 0 listens, when several processes share the run: each is given the
     same command, with the same --out on a disk that all see, --processes and its own --process.
@@ -223,28 +223,33 @@ def _start_backend(claim: Claim, options: RunOptions) -> None:
     from sparsejax.runs import join_processes, join_slurm
     from sparsejax.runs.backend import keep_programs, split_cpu, wait_for_slow_devices
 
-    keep_programs()
-    wait_for_slow_devices()
-    if isinstance(claim, BatchedClaim):
-        if options.devices is not None and options.devices < 1:
-            raise UsageError(f"devices: at least one is needed, got {options.devices}")
-        try:
-            split_cpu(options.devices)
-        except RuntimeError as error:
-            raise UsageError(f"devices: {error}") from None
-    elif options.devices is not None:
+    batched = isinstance(claim, BatchedClaim)
+    if options.devices is not None and not batched:
         raise UsageError(
             f"devices: {claim.name} measures one trial at a time, on one device with all threads"
         )
+    if options.devices is not None and options.devices < 1:
+        raise UsageError(f"devices: at least one is needed, got {options.devices}")
+    keep_programs()
+    wait_for_slow_devices()
+    joined = options.coordinator is not None
     try:
-        if options.coordinator is not None:
+        if joined:
             # Checked to be given together.
             assert options.processes is not None and options.process is not None
-            join_processes(options.coordinator, options.processes, options.process)
+            join_processes(options.coordinator or "", options.processes, options.process)
         elif options.processes is None:
-            join_slurm()
+            joined = join_slurm()
     except RuntimeError as error:
         raise UsageError(f"the processes do not come together: {error}") from None
+    if not batched:
+        return
+    try:
+        # In joined processes a CPU's devices meet through the library for hosts, which can lock up
+        # when one comes much later than another (seen with jaxlib 0.10.1).
+        split_cpu(1 if joined else options.devices)
+    except RuntimeError as error:
+        raise UsageError(f"devices: {error}") from None
 
 
 def _check_processes(options: RunOptions) -> None:
@@ -257,6 +262,10 @@ def _check_processes(options: RunOptions) -> None:
         raise UsageError(
             f"{' and '.join(f'--{name}' for name in given)} "
             f"{'needs' if len(given) == 1 else 'need'} {' and '.join(missing)} too"
+        )
+    if options.devices is not None:
+        raise UsageError(
+            "devices: each of several processes has one CPU device: start more of them"
         )
     host, _, port = wanted["coordinator"].rpartition(":")
     if not host or not port.isdecimal():

@@ -122,6 +122,11 @@ def test_every_config_field_is_an_option_with_help(claim, capsys):
             ["verify", NAME, "--coordinator", "a:1", "--processes", "2", "--process", "2"],
             "process: one of 0 to 1 is wanted, got 2",
         ),
+        (
+            ["verify", NAME, "--coordinator", "a:1", "--processes", "2", "--process", "1"]
+            + ["--devices", "2"],
+            "each of several processes has one CPU device",
+        ),
         (["report"], "folder"),
         (["report", "nowhere"], "nowhere holds no run"),
     ],

@@ -109,7 +109,8 @@ class BatchedClaim(Protocol):
     The trial stays the unit of storage. `run_claim` hands over those that are not stored yet, so
     after a kill a batch may be any part of what it was: what a trial measures must not depend on
     its company beyond rounding. The command line starts such a claim on as many CPU devices as
-    there are cores, one thread each, or on all local accelerators: `jax.local_devices()`.
+    there are cores, one thread each, or on all local accelerators: `jax.local_devices()`; where
+    several processes share a run, each has one CPU device.
     """
 
     def batches(self, config: Any, trials: list[Trial]) -> list[list[Trial]]:

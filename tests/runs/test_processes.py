@@ -24,7 +24,7 @@ NAME = SharedMeanClaim.name
 def start(out, process, port, **environment):
     words = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process", str(process)]
     return subprocess.Popen(
-        [sys.executable, mean_claim.__file__, "verify", NAME, "--seeds", "5", "--devices", "2"]
+        [sys.executable, mean_claim.__file__, "verify", NAME, "--seeds", "5"]
         + ["--out", str(out), *words],
         env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
         stdin=subprocess.DEVNULL,
@@ -81,13 +81,13 @@ def test_two_processes_share_the_batches_and_store_what_one_does(tmp_path):
     process = {name: int(found["process"]) for name, found in two.items()}
     assert [process[f"size0010-seed{k}"] for k in range(5)] == [0, 0, 0, 1, 1]
     assert [process[f"size1000-seed{k}"] for k in range(5)] == [0, 0, 0, 1, 1]
-    assert {int(found["devices"]) for found in two.values()} == {2}
+    assert {int(found["devices"]) for found in two.values()} == {1}
     record = json.loads((tmp_path / "two" / "verdict.json").read_text())
     assert record["summary"] == one.record["summary"]
     assert record["rounds"] == one.record["rounds"] == [10, 2, 2, 2]
     environment = record["environment"]
-    assert (environment["process_count"], environment["local_device_count"]) == (2, 2)
-    assert environment["device_count"] == 4
+    assert (environment["process_count"], environment["local_device_count"]) == (2, 1)
+    assert environment["device_count"] == 2
     assert record["other_environments"] == []
 
 
