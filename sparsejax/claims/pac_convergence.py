@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, panels, paper_style
+from sparsejax.claims.pac_comparison import draw_comparison
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.claims.size_ladder import ladder_trials, trial_size
 from sparsejax.claims.statistics import clopper_pearson, learning_number
@@ -47,6 +48,7 @@ class PacConvergence:
     )
     source = "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)"
     Config = PacConvergenceConfig
+    draw_comparison = staticmethod(draw_comparison)
 
     def validate(self, config: PacConvergenceConfig) -> None:
         """Refuse a bad config before any compute."""

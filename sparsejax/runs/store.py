@@ -153,15 +153,25 @@ class RunFolder:
         """
         path = self.trial_path(trial)
         try:
-            arrays = read_checksummed_npz(path)
+            stored = _read(path)
         except FileNotFoundError:
             return None
-        except DamagedFile as error:
-            raise DamagedTrial(str(error)) from None
-        record = json.loads(str(arrays.pop(_RECORD)))
-        if record["parameters"] != encode(trial.parameters):
+        if stored.parameters != encode(trial.parameters):
             raise DamagedTrial(f"{path} was measured with other parameters")
-        return StoredTrial(arrays, **record)
+        return stored
+
+    def stored_names(self) -> list[str]:
+        """The names of all trials that are stored, sorted; the claim itself is not needed."""
+        return sorted(path.stem for path in (self.path / "trials").glob("*.npz"))
+
+    def read(self, name: str) -> StoredTrial:
+        """The stored trial of this name, whatever its parameters.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DamagedTrial: when the file is cut short or altered.
+        """
+        return _read(self.path / "trials" / f"{name}.npz")
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the folder, whole or not at all."""
@@ -172,6 +182,14 @@ class RunFolder:
         for folder in (self.path, self.path / "trials"):
             for partial in folder.glob(f".*{PARTIAL}"):
                 partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> StoredTrial:
+    try:
+        arrays = read_checksummed_npz(path)
+    except DamagedFile as error:
+        raise DamagedTrial(str(error)) from None
+    return StoredTrial(arrays, **json.loads(str(arrays.pop(_RECORD))))
 
 
 def write_whole(path: Path, content: bytes) -> None:
