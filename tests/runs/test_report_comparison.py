@@ -1,5 +1,9 @@
+import copy
+import dataclasses
 import json
 import re
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -21,21 +25,34 @@ class Other(MeanClaim):
     name = "another-mean"
 
 
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A run that holds, one that differs in two fields, and one of another claim."""
-    claim, other = MeanClaim(), Other()
+    folder = tmp_path_factory.mktemp("made")
+    settings = {
+        "a/first": (MeanClaim(), MeanConfig()),
+        "b/first": (MeanClaim(), MeanConfig(tolerance=0.01, seeds=3)),
+        "c": (Other(), MeanConfig()),
+    }
+    return folder, {
+        name: (claim, run_claim(claim, config, folder / name))
+        for name, (claim, config) in settings.items()
+    }
+
+
+@pytest.fixture
+def folders(made, tmp_path, monkeypatch):
+    """Copies of the three in the current folder, where the command knows their claims."""
     registry = Registry([])
-    registry.register(claim)
-    registry.register(other)
+    registry.register(MeanClaim())
+    registry.register(Other())
     monkeypatch.setattr(cli, "CLAIMS", registry)
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    runs = [
-        (claim, run_claim(claim, MeanConfig(), "a/first")),
-        (claim, run_claim(claim, MeanConfig(tolerance=0.01, seeds=3), "b/first")),
-        (other, run_claim(other, MeanConfig(), "c")),
+    return [
+        (claim, dataclasses.replace(copy.deepcopy(run), folder=Path(name)))
+        for name, (claim, run) in made[1].items()
     ]
-    return runs
 
 
 def text_of(page):
