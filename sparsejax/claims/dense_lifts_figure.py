@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, paper_style
@@ -65,9 +66,9 @@ def draw(config: Any, verdict: Verdict) -> Figure:
         axes[5].set_ylabel("loss / loss of zero")
         for panel in axes:
             panel.set_xscale("log", base=2)
+            panel.set_xlim(sizes[0] * 2**-0.35, sizes[-1] * 2**0.35)
             panel.set_xticks(sizes, [str(size) for size in sizes])
-            panel.minorticks_off() if panel not in axes[2:5] else None
-            panel.tick_params(axis="x", which="minor", bottom=False)
+            panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xlabel("vertices per hidden layer of the sparse lift")
         figure.suptitle(f"Sparse and dense lifts: {verdict.status.replace('_', ' ')}")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

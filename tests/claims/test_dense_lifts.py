@@ -166,6 +166,18 @@ def test_flows_that_end_at_the_level_or_do_not_end_count_against_a_decision():
     assert failed.status == "not_applicable" and "did not complete" in failed.reason
 
 
+def test_lifts_that_never_reach_the_level_come_last_in_every_median():
+    # They stop after fewer gradients than those that reach; of 64 lifts, 30 reach.
+    config = CLAIM.Config()
+    measurements = made_up(config, reaching(config, (30, 40), (30, 40)))
+    for values in measurements.values():
+        values["gradients"] = np.asarray(100 if values["reached"] else 40)
+    medians = CLAIM.judge(config, measurements).summary["conditions"]["sparse"]
+    for name, when in (("gradients", 100), ("time", 10.0)):
+        assert medians["32"][name] == [math.inf, when, math.inf]
+        assert medians["64"][name][:2] == [when, when]
+
+
 def test_more_sizes_make_each_interval_wider():
     # Together the intervals are to have the level: one size alone decides what two do not.
     two, one = CLAIM.Config(lifts=40), CLAIM.Config(lifts=40, sizes=(32,))
