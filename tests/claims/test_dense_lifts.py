@@ -131,6 +131,10 @@ def test_the_number_of_lifts_that_decides_is_the_least(a, b, goal):
         # Worse at one size is enough, whichever it is.
         ((60, 20), (30, 64), "violated", -44 / 64),
         ((30, 64), (38, 64), "inconclusive", -8 / 64),
+        # Worse beyond doubt, but perhaps by less than the tolerance.
+        ((40, 64), (60, 64), "inconclusive", -20 / 64),
+        # Open at one size, worse at the other.
+        ((30, 10), (38, 60), "violated", -50 / 64),
     ],
 )
 def test_judges_what_it_says(sparse, dense, status, decisive):
