@@ -186,6 +186,8 @@ def _how_it_was_run(record: Mapping[str, Any]) -> dict[str, Any]:
     seeds = {name: value for name, value in record["config"].items() if "seed" in name}
     return {
         "trials drawn": record["trials"],
+        # A claim that decides as it goes drew them in rounds.
+        **({"in rounds of": record["rounds"]} if len(record.get("rounds", ())) > 1 else {}),
         "seconds in trials": record["seconds"],
         "seeds": seeds or "none in the setting",
         "dtype": made_with.get("dtype"),

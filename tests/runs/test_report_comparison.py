@@ -185,13 +185,16 @@ def test_a_run_s_folder_is_not_overwritten_and_one_run_is_not_compared(folders, 
         compare_runs(folders[:1], "out")
 
 
-def test_learning_numbers_are_the_least_size_from_which_every_lower_limit_is_enough():
+@pytest.mark.parametrize("named", [False, True])
+def test_learning_numbers_are_the_least_size_from_which_every_lower_limit_is_enough(named):
     def verdict(lows):
         summary = {
             "success_fraction": {size: min(1.0, low + 0.1) for size, low in lows.items()},
             "interval_low": lows,
             "interval_high": {size: min(1.0, low + 0.2) for size, low in lows.items()},
         }
+        if named:
+            summary = {"conditions": {"mlp": summary}}
         return Verdict("holds", summary=summary)
 
     config = SimpleNamespace(delta=0.2)
@@ -203,7 +206,7 @@ def test_learning_numbers_are_the_least_size_from_which_every_lower_limit_is_eno
     ]
     figure = draw_comparison(runs)
     (axes,) = figure.axes
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert set(labels) == {
         "falls back: learning number 64",
         "never: learning number none",
@@ -214,7 +217,8 @@ def test_learning_numbers_are_the_least_size_from_which_every_lower_limit_is_eno
     bars = axes.containers
     assert len(bars) == 3
     for (_, _, _, judged), bar in zip(runs, bars, strict=True):
-        lows = judged.summary["interval_low"]
+        summary = judged.summary["conditions"]["mlp"] if named else judged.summary
+        lows = summary["interval_low"]
         line, _, (segments,) = bar
         ends = np.array([segment[:, 1] for segment in segments.get_segments()])
         np.testing.assert_allclose(ends[:, 0], [lows[s] for s in sorted(lows, key=int)])
