@@ -1,4 +1,4 @@
-"""The `sparsejax` command: list the claims, verify one, report on runs, show a module."""
+"""The `sparsejax` command: list the claims, verify one, report on runs and export them."""
 
 from __future__ import annotations
 
@@ -123,14 +123,34 @@ def _dispatch(words: list[str]) -> int:
     commands.add_parser(
         "show", help="draw a ready-made module and a lift of it; show NAME --help shows its options"
     )
-    report = commands.add_parser("report", help="figure and report again, from runs' folders")
+    report = commands.add_parser(
+        "report", help="figure and report again, from runs' folders; several are also compared"
+    )
     report.add_argument("folder", nargs="+", type=Path, help="a run's folder")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results", "comparison"),
+        help="where several runs' comparison goes (default: %(default)s)",
+    )
+    export = commands.add_parser("export", help="the raw measurements of runs as tidy tables")
+    export.add_argument("folder", nargs="+", type=Path, help="a run's folder, finished or not")
+    export.add_argument(
+        "--to",
+        type=Path,
+        default=Path("measurements.csv"),
+        metavar="FILE",
+        help="FILE.csv or FILE.parquet: a row a trial; arrays go to FILE-arrays beside it "
+        "(default: %(default)s)",
+    )
     if words[:1] == ["verify"]:
         return _verify(words[1:])
     if words[:1] == ["show"]:
         return _show(words[1:])
     options = parser.parse_args(words)
-    return _list() if options.command == "list" else _report(options.folder)
+    if options.command == "export":
+        return _export(options.folder, options.to)
+    return _list() if options.command == "list" else _report(options.folder, options.out)
 
 
 def _version() -> str:
@@ -192,21 +212,52 @@ def _verify(words: list[str]) -> int:
     return _EXIT_CODES[run.verdict.status]
 
 
-def _report(folders: list[Path]) -> int:
+def _report(folders: list[Path], out: Path) -> int:
     _prepare()
     from sparsejax.runs import FolderError, RunFolder, recreate
+    from sparsejax.runs.comparison import check_comparison_folder, compare_runs
 
-    code = 0
+    # The same folder twice is one run.
+    folders = list({folder.resolve(): folder for folder in folders}.values())
+    if len(folders) > 1:
+        try:
+            check_comparison_folder(out)
+        except FolderError as error:
+            raise UsageError(str(error)) from None
+    done, left_out = [], {}
     for folder in folders:
         try:
             claim = _claim(RunFolder.existing(folder).header["claim"])
             run = recreate(claim, folder)
         except (FolderError, UsageError) as error:
             print(f"sparsejax: {error}", file=sys.stderr)
-            code = USAGE
+            left_out[str(folder)] = str(error)
             continue
         _print_run(run.record, run.rows, run.folder)
-    return code
+        done.append((claim, run))
+    if len(done) > 1:
+        try:
+            print(f"compared in {compare_runs(done, out, left_out)}")
+        except FolderError as error:
+            raise UsageError(str(error)) from None
+    elif len(folders) > 1:
+        print("sparsejax: nothing to compare: fewer than two runs read", file=sys.stderr)
+    return USAGE if left_out else 0
+
+
+def _export(folders: list[Path], to: Path) -> int:
+    from sparsejax.runs import FolderError
+    from sparsejax.runs.export import MissingExtra, export_runs
+
+    try:
+        exported = export_runs(folders, to)
+    except (FolderError, MissingExtra, ValueError) as error:
+        raise UsageError(str(error)) from None
+    for problem in exported.problems:
+        print(f"sparsejax: {problem}", file=sys.stderr)
+    for path, rows in exported.written.items():
+        print(f"{path}: {rows} rows")
+    return USAGE if exported.problems else 0
 
 
 def _prepare() -> None:

@@ -23,6 +23,7 @@ from sparsejax.claims.pac import (
     overall,
     rung,
 )
+from sparsejax.claims.pac_comparison import draw_comparison
 from sparsejax.claims.pac_convergence_figure import draw_pac
 from sparsejax.claims.statistics import bootstrap_slope_interval, median_hitting_time
 from sparsejax.tangent import tangent_constant
@@ -82,6 +83,7 @@ class PacConvergence:
     )
     source = "Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930)"
     Config = PacConvergenceConfig
+    draw_comparison = staticmethod(draw_comparison)
     presets: ClassVar[dict[str, PacConvergenceConfig]] = {
         "paper": PacConvergenceConfig(
             mlp_sizes=(8, 16, 32, 64, 128, 256, 512),

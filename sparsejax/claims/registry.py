@@ -205,6 +205,14 @@ CLAIMS = Registry(
             "(arXiv 2501.05930)",
             "sparsejax.claims.certified_pac",
         ),
+        Entry(
+            "dense-lifts",
+            "At an equal number of parameters, random sparse lifts reach a level of the loss by a "
+            "flow time at least as often as dense lifts of the same base graph, up to a tolerance.",
+            "Motivated by Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930), whose theorem is "
+            "about sparse lifts; dense lifts: open",
+            "sparsejax.claims.dense_lifts",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

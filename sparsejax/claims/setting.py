@@ -95,24 +95,25 @@ def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
     if config.bias_scale < 0:
         raise ValueError(f"bias_scale: must not be negative, got {config.bias_scale}")
     data = targets.data_by_name(config.data, config.samples, config.seed)
-    module = _module(config, data)
+    module = base_module(config, data)
     eqx.filter_eval_shape(  # its own checks run; nothing is drawn
         lifts.random_sparse_lift,
         jax.random.key(0),
         module,
         dict.fromkeys(module.duplicated, sizes[0]),
-        _in_degrees(config, data.dims),
+        sparse_in_degrees(config, data.dims),
         law=config.law,
     )
 
 
-def _module(config: LiftSetting, data: targets.Dataset) -> graphs.PerceptronModule:
+def base_module(config: LiftSetting, data: targets.Dataset) -> graphs.PerceptronModule:
+    """The base graph that all lifts of a setting have in common."""
     return graphs.mlp(
         data.dims, config.hidden, data.outputs, config.activation, input_as="coordinates"
     )
 
 
-def _in_degrees(config: LiftSetting, dims: int) -> dict[str, int]:
+def sparse_in_degrees(config: LiftSetting, dims: int) -> dict[str, int]:
     """The same in-degree everywhere; fewer where the input has fewer coordinates."""
     degrees = {f"h{i}": config.in_degree for i in range(1, config.hidden + 1)}
     return degrees | {"h1": min(config.in_degree, dims)}
@@ -138,8 +139,8 @@ def problem(config: LiftSetting, size: int, number: int) -> Problem:
     """
     data = targets.data_by_name(config.data, config.samples, config.seed)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), size), number)
-    degrees = tuple(_in_degrees(config, data.dims).items())
-    lift, params = _draw(_module(config, data), size, degrees, config, key)
+    degrees = tuple(sparse_in_degrees(config, data.dims).items())
+    lift, params = _draw(base_module(config, data), size, degrees, config, key)
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
     return Problem(lift, params, *(jnp.asarray(array, float) for array in arrays))
 

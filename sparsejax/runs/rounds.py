@@ -93,7 +93,7 @@ def _all_stored(folder: RunFolder, trials: list[Trial], held: dict[str, StoredTr
     """Whether all are held, with what other processes have stored by now."""
     waited_for = [trial for trial in trials if trial.name not in held]
     if waited_for:
-        there = folder.trial_names()
+        there = set(folder.stored_names())
         arrived = [trial for trial in waited_for if trial.name in there]
         # Silent: one that is damaged is being measured again.
         held |= load(folder, arrived, RunProgress())

@@ -116,10 +116,6 @@ class RunFolder:
         _refuse_another_run(folder.path, folder.header, encode(header))
         return folder
 
-    def trial_names(self) -> set[str]:
-        """Of the trials that have a file, damaged or not; one look, however many there are."""
-        return {path.stem for path in (self.path / "trials").glob("*.npz")}
-
     def trial_path(self, trial: Trial) -> Path:
         """Where a trial's arrays are, once it has ended."""
         return self.path / "trials" / f"{trial.name}.npz"
@@ -169,15 +165,25 @@ class RunFolder:
         """
         path = self.trial_path(trial)
         try:
-            arrays = read_checksummed_npz(path)
+            stored = _read(path)
         except FileNotFoundError:
             return None
-        except DamagedFile as error:
-            raise DamagedTrial(str(error)) from None
-        record = json.loads(str(arrays.pop(_RECORD)))
-        if record["parameters"] != encode(trial.parameters):
+        if stored.parameters != encode(trial.parameters):
             raise DamagedTrial(f"{path} was measured with other parameters")
-        return StoredTrial(arrays, **record)
+        return stored
+
+    def stored_names(self) -> list[str]:
+        """Of all trials that have a file, damaged or not, sorted; one look, however many."""
+        return sorted(path.stem for path in (self.path / "trials").glob("*.npz"))
+
+    def read(self, name: str) -> StoredTrial:
+        """The stored trial of this name, whatever its parameters.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DamagedTrial: when the file is cut short or altered.
+        """
+        return _read(self.path / "trials" / f"{name}.npz")
 
     def note_failure(self, process: int) -> None:
         """Leave word for the other processes of this run, which wait for trials of this one."""
@@ -203,6 +209,14 @@ class RunFolder:
         for folder in (self.path, self.path / "trials"):
             for partial in folder.glob(f".*{PARTIAL}"):
                 partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> StoredTrial:
+    try:
+        arrays = read_checksummed_npz(path)
+    except DamagedFile as error:
+        raise DamagedTrial(str(error)) from None
+    return StoredTrial(arrays, **json.loads(str(arrays.pop(_RECORD))))
 
 
 def write_whole(path: Path, content: bytes) -> None:
