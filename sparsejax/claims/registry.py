@@ -189,6 +189,15 @@ CLAIMS = Registry(
             "Jacot et al. 2018 (arXiv 1806.07572); Lee et al. 2019 (arXiv 1902.06720)",
             "sparsejax.claims.linearised_dynamics",
         ),
+        Entry(
+            "parameter-convergence",
+            "Under squared loss, the gradient flow of a random sparse lift that can fit its "
+            "samples has finite length with probability at least 1 - delta: its parameters "
+            "converge.",
+            "open beside Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930), which promises the "
+            "loss; logistic loss: Lyu, Li, ICLR 2020 (arXiv 1906.05890)",
+            "sparsejax.claims.parameter_convergence",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""
