@@ -1,5 +1,6 @@
 """Many lifts of one size under one axis, for `gradient_flows`."""
 
+import bisect
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -42,9 +43,7 @@ def size_of(parameters: int, dims: int, hidden: int, in_degree: int | None) -> i
 
     if parameters < count(1):
         raise ValueError(f"parameters: {parameters} are fewer than the {count(1)} of size 1")
-    size = 1
-    while count(size + 1) <= parameters:
-        size += 1
+    size = bisect.bisect_right(range(1, parameters + 1), parameters, key=count)
     return min((size, size + 1), key=lambda s: abs(count(s) - parameters))
 
 
