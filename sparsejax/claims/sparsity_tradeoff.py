@@ -41,7 +41,8 @@ class SparsityTradeoffConfig(LiftSetting):
     parameters: int = 600
     """Parameters of every lift: sizes fall as in-degrees grow."""
     in_degrees: tuple[int, ...] = (2, 4, 8, 12)
-    """In-degrees of the sparse lifts; each must be below the size that it leaves."""
+    """In-degrees of the sparse lifts; each must be below the size that it leaves. The first layer
+    reads at most all coordinates."""
     lifts: int = 10
     """Random lifts of each in-degree, and dense ones."""
     tolerance: float = 0.1
@@ -226,6 +227,11 @@ class SparsityTradeoff:
         broken = all(goal - rows[d]["log_ratio"] < -sum(budgets[d].values()) for d in rows)
         dense = found[DENSE]["test_loss"] / found[DENSE]["losses"][:, 0]
         left = geometric(dense, config.confidence)[0]
+        others = ", ".join(
+            f"in-degree {d}: {np.exp(row['low']):.3g} to {np.exp(row['high']):.3g}"
+            for d, row in rows.items()
+            if d != best
+        )
         if failed:
             status, said = "not_applicable", f"{failed} flows did not complete"
         elif left > LEARNED:
@@ -245,6 +251,8 @@ class SparsityTradeoff:
         else:
             status = "inconclusive"
             said += f", which does not decide {1 + config.tolerance:g}; {_need(config, rows[best])}"
+        if others and status != "not_applicable":
+            said += f" ({others})"
         return Verdict(status, False, margin, budgets[best], said, summary)
 
     def draw(

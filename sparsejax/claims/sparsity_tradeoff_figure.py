@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
@@ -33,7 +34,9 @@ def draw_tradeoff(
         left.set_yscale("log")
         left.set_ylabel("loss / initial training loss")
         left.set_title(f"loss at flow time {config.t1:g}")
-        left.legend(loc="best")
+        low, high = left.get_ylim()
+        left.set_ylim(low, high * (high / low) ** 0.45)
+        left.legend(loc="upper right")
 
         top = 2.0 * config.t1
         for place, row in zip(places, rows, strict=True):
@@ -44,10 +47,9 @@ def draw_tradeoff(
             middle.plot([place, place], [max(time.low, 1e-9), end], color=GREEN, lw=1.2)
             if not np.isfinite(time.high):
                 middle.plot(place, top, "^", color=GREEN, ms=5)
-            middle.annotate(
-                f"{row['reached']}/{row['lifts']}", (place, end), (0, 4),
-                textcoords="offset points", ha="center", fontsize=7,
-            )  # fmt: skip
+            middle.text(
+                place, 1.6 * top, f"{row['reached']}/{row['lifts']}", ha="center", fontsize=7
+            )
         middle.axhline(config.t1, color=GREY, ls=":", label="end of the flows")
         middle.plot([], [], "o-", color=GREEN, lw=1.2, ms=5, label="median (Kaplan-Meier)")
         middle.plot([], [], "^", color=GREEN, ms=5, label="no upper limit")
@@ -55,7 +57,9 @@ def draw_tradeoff(
         low, high = middle.get_ylim()
         middle.set_ylim(low / 3, 2 * high)
         middle.set_ylabel("flow time")
-        middle.set_title(f"time to {config.level:g} of the initial loss")
+        middle.set_title(
+            f"time to {config.level:g} of the initial loss\n(on top: lifts that reach it)"
+        )
         middle.legend(loc="lower left")
 
         styles = ("-", "--", ":")
@@ -84,6 +88,9 @@ def draw_tradeoff(
         right.legend(loc="upper right", fontsize=7)
         for axes in (left, middle, right):
             axes.set_xscale("log", base=2)
+            if axes is not right:
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter("{x:g}")
             axes.set_xticks(places, names)
             axes.minorticks_off()
             axes.set_xlabel(f"in-degree, at {config.parameters} parameters")

@@ -32,7 +32,7 @@ def made_up(ratios=(0.5, 0.9), spread=0.05, lifts=12, left=0.2, off=0.0, complet
     rng, found = np.random.default_rng(0), {}
     ts = np.linspace(0, 600, 41)
     for degree, ratio in ((2, ratios[0]), (4, ratios[1]), (0, 1.0)):
-        rate = np.log(1 / 0.3) / (300 if degree else 900) * np.ones((lifts, 1))
+        rate = np.log(1 / 0.3) / (310 if degree else 900) * np.ones((lifts, 1))
         found[f"degree{degree:04d}-lifts0000"] = {
             "in_degree": np.full(lifts, degree),
             "size": np.full(lifts, 20),
@@ -104,11 +104,11 @@ def test_times_are_exact_on_exponentials_and_censored_ones_say_so():
     found = made_up()
     times, reached = times_to_level(found["degree0002-lifts0000"], 0.3)
     assert reached.all()
-    np.testing.assert_allclose(times, 300)
+    np.testing.assert_allclose(times, 310)
     times, reached = times_to_level(found["degree0000-lifts0000"], 0.3)
     assert not reached.any() and (times == 600).all()
     rows = CLAIM.rows(CONFIG, found)
-    assert rows[0]["time"].median == pytest.approx(300)
+    assert rows[0]["time"].median == pytest.approx(310)
     assert rows[-1]["time"].median == np.inf and rows[-1]["time"].low == 600
 
 
