@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from matplotlib.figure import Figure
 
 from sparsejax import targets
@@ -15,9 +14,15 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.inference_cost import bytes_held, inference_costs, products
 from sparsejax.claims.lift_ensemble import lift_ensemble, size_of
+from sparsejax.claims.loss_comparison import (
+    geometric,
+    lifts_needed,
+    loss_ratio,
+    times_to_level,
+)
 from sparsejax.claims.setting import LiftSetting, check_setting
 from sparsejax.claims.sparsity_tradeoff_figure import draw_tradeoff
-from sparsejax.claims.statistics import mean_interval, median_hitting_time
+from sparsejax.claims.statistics import median_hitting_time
 from sparsejax.dynamics import SquaredLoss, gradient_flows
 
 DENSE = 0  # the in-degree that stands for a dense lift in names and arrays
@@ -192,7 +197,9 @@ class SparsityTradeoff:
         """Holds where the ratio of mean test losses is within the tolerance for some in-degree."""
         found = {d: of_degree(measurements, d) for d in (*config.in_degrees, DENSE)}
         failed = sum(int((~v["completed"]).sum()) for v in found.values())
-        rows = {d: _ratio(config, found[d], found[DENSE]) for d in config.in_degrees}
+        # For all in-degrees together, of which the best may decide.
+        level = 1 - (1 - config.confidence) / len(config.in_degrees)
+        rows = {d: loss_ratio(found[d], found[DENSE], level) for d in config.in_degrees}
         summary = {
             "test_loss_ratio": {str(d): np.exp(row["log_ratio"]) for d, row in rows.items()},
             "ratio_low": {str(d): np.exp(row["low"]) for d, row in rows.items()},
@@ -250,7 +257,8 @@ class SparsityTradeoff:
             said += f", which is the best, and above {1 + config.tolerance:g}"
         else:
             status = "inconclusive"
-            said += f", which does not decide {1 + config.tolerance:g}; {_need(config, rows[best])}"
+            need = lifts_needed(rows[best], config.tolerance)
+            said += f", which does not decide {1 + config.tolerance:g}; {need}"
         if others and status != "not_applicable":
             said += f" ({others})"
         return Verdict(status, False, margin, budgets[best], said, summary)
@@ -329,66 +337,6 @@ def latency_ratios(measurements: Measurements, parameters: int) -> np.ndarray:
     """Latency over the dense one's of the same round: in-degrees by batches by rounds."""
     seconds = measurements[f"inference{parameters:08d}"]["seconds"]
     return seconds[:-1] / seconds[-1:]
-
-
-def times_to_level(values: dict[str, np.ndarray], level: float) -> tuple[np.ndarray, np.ndarray]:
-    """When each lift's loss is first at most the share `level` of its first, and whether it was.
-
-    Between two saved losses their logarithm is taken to be linear in time. Where the level was not
-    reached, the time is the last one.
-    """
-    times, reached = [], []
-    for ts, losses in zip(values["ts"], values["losses"], strict=True):
-        below = losses <= level * losses[0]
-        reached.append(bool(below.any()))
-        k = int(np.argmax(below))
-        if not reached[-1]:
-            times.append(float(ts[-1]))
-        else:
-            high, low = np.log(losses[k - 1 : k + 1])
-            share = (high - np.log(level * losses[0])) / (high - low)
-            times.append(float(ts[k - 1] + share * (ts[k] - ts[k - 1])))
-    return np.array(times), np.array(reached)
-
-
-def geometric(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
-    """The geometric mean with Student's interval for the mean logarithm."""
-    mean, low, high = np.exp(mean_interval(np.log(values), confidence))
-    return float(mean), float(low), float(high)
-
-
-def _ratio(
-    config: SparsityTradeoffConfig, sparse: dict[str, np.ndarray], dense: dict[str, np.ndarray]
-) -> dict[str, float]:
-    """The log ratio of geometric mean test losses with Welch's interval, and what it is off by."""
-    confidence = 1 - (1 - config.confidence) / len(config.in_degrees)
-    of_sparse, of_dense = np.log(sparse["test_loss"]), np.log(dense["test_loss"])
-    welch = scipy.stats.ttest_ind(of_sparse, of_dense, equal_var=False)
-    interval = welch.confidence_interval(confidence)
-    log_ratio = float(of_sparse.mean() - of_dense.mean())
-    coarse = np.log(sparse["coarse_test_loss"]).mean() - np.log(dense["coarse_test_loss"]).mean()
-    # Outputs of the order of the first loss's root are rounded, and a small loss is left of them.
-    rounding = np.finfo(sparse["test_loss"].dtype).eps
-    rounded = max(
-        float(np.max(np.sqrt(v["losses"][:, 0] / v["test_loss"]))) for v in (sparse, dense)
-    )
-    return {
-        "log_ratio": log_ratio,
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "error": float((interval.high - interval.low) / 2 * np.sqrt(len(of_sparse))),
-        "integrator": float(abs(coarse - log_ratio)),
-        "floating_point": 4 * float(rounding) * rounded,
-    }
-
-
-def _need(config: SparsityTradeoffConfig, row: dict[str, float]) -> str:
-    """How many lifts would decide, were the ratio what was measured."""
-    room = abs(np.log1p(config.tolerance) - row["log_ratio"])
-    room -= row["integrator"] + row["floating_point"]
-    if room <= 0:
-        return "the flows' own error is too large; lower rtol"
-    return f"about {int(np.ceil((row['error'] / room) ** 2))} lifts of each would decide"
 
 
 def _inference(config: SparsityTradeoffConfig, dims: int, parameters: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ import pytest
 import sparsejax as sj
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.inference_cost import bytes_held, inference_costs, products
-from sparsejax.claims.sparsity_tradeoff import _inference, latency_ratios, times_to_level
+from sparsejax.claims.loss_comparison import times_to_level
+from sparsejax.claims.sparsity_tradeoff import _inference, latency_ratios
 
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 CLAIM = CLAIMS["sparsity-tradeoff"]
