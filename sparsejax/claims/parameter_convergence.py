@@ -101,7 +101,13 @@ class ParameterConvergence:
         """Refuse a bad config before any compute."""
         check_setting(config, (config.size,))
         check_sizes((config.noisy_size,), min(config.in_degree, config.noisy_size))
-        targets.data_by_name(config.noisy_data, config.noisy_samples, config.seed)
+        for name, samples, size in (
+            (config.data, config.samples, config.size),
+            (config.noisy_data, config.noisy_samples, config.noisy_size),
+        ):
+            dims = targets.data_by_name(name, samples, config.seed).dims
+            count = parameter_count(dims, config.hidden, size, min(config.in_degree, size))
+            size_of(count, dims, config.hidden, None)  # refuses what no dense lift is as small as
         if config.loss not in ("squared", "logistic"):
             raise ValueError(f"loss: 'squared' or 'logistic', not {config.loss!r}")
         if config.lifts < 2:

@@ -24,7 +24,7 @@ SMALL = CLAIM.Config(
     t1=300.0,
     t1_logistic=1e4,
     noisy_samples=30,
-    noisy_size=2,
+    noisy_size=6,
     rtol=1e-7,
 )
 TS = save_times(1e6)
@@ -253,6 +253,7 @@ def test_sizes_of_equal_parameters():
         ({"rtol": 0.0}, "rtol: must be positive"),
         ({"t1": 0.05}, "t1: 0.05 leaves no room for two windows"),
         ({"noisy_data": "nonsense"}, "unknown data set 'nonsense'"),
+        ({"noisy_size": 2}, "parameters: 9 are fewer than the 13 of size 1"),
         ({"noisy_size": 0}, "sizes: a size must be positive"),
         ({"in_degree": 500}, "in_degree: 500 is above"),
     ],
