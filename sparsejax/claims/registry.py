@@ -213,6 +213,25 @@ CLAIMS = Registry(
             "about sparse lifts; dense lifts: open",
             "sparsejax.claims.dense_lifts",
         ),
+        Entry(
+            "parameter-convergence",
+            "Under squared loss, the gradient flow of a random sparse lift that can fit its "
+            "samples has finite length with probability at least 1 - delta: its parameters "
+            "converge.",
+            "open beside Robin, Scaman, Lelarge, ICLR 2024 (arXiv 2501.05930), which promises the "
+            "loss; logistic loss: Lyu, Li, ICLR 2020 (arXiv 1906.05890)",
+            "sparsejax.claims.parameter_convergence",
+        ),
+        Entry(
+            "sparsity-tradeoff",
+            "At equal parameters, and so equal multiply-adds, random sparse lifts of some "
+            "in-degree end the flow on a compositional target with a test loss no worse than "
+            "dense ones.",
+            "tested here; compositional sparsity: Danhofer, D'Ascenzo, Dubach, Poggio, ICML 2025 "
+            "(arXiv 2507.02550); sparse lifts: Robin, Scaman, Lelarge, ICLR 2024 "
+            "(arXiv 2501.05930)",
+            "sparsejax.claims.sparsity_tradeoff",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""
