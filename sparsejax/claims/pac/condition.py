@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -41,7 +41,8 @@ class PacSetting:
     population: bool = True
     """Train tree and parity on the population loss, by cubature, and not on samples."""
     points: int = 1024
-    """Nodes of the cubature rule for the tree; a parity is trained on all vertices of the cube."""
+    """Nodes of the cubature rule for the tree, the power of two at or below it; a parity is trained
+    on all vertices of the cube."""
     samples: int = 200
     """Training samples of real data, and of all targets without population."""
     gain: float = 1.5
@@ -123,13 +124,16 @@ def in_degrees(module: graphs.PerceptronModule, in_degree: int) -> dict[str, int
 def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a setting that cannot be built, before any compute.
 
-    `ladders`: the sizes of each architecture.
+    `ladders`: the sizes of each known architecture.
 
     Raises:
         ValueError: says which field is wrong and what would be right.
     """
-    for field in ("targets", "architectures"):
+    for field, names in (("targets", get_args(TargetName)), ("architectures", ARCHITECTURES)):
         values = getattr(setting, field)
+        for name in values:
+            if name not in names:
+                raise ValueError(f"{field}: no {name!r}; there are {', '.join(names)}")
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{field}: name at least one, and none twice; got {list(values)}")
     for name in setting.architectures:
@@ -142,9 +146,9 @@ def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]
                 f"{min(sizes)}; give 1 to {min(sizes)}, or larger {name}_sizes"
             )
     for field in ("points", "samples", "gain"):
-        if not getattr(setting, field) > 0:
+        if not 0 < getattr(setting, field) < math.inf:
             raise ValueError(f"{field}: must be positive, got {getattr(setting, field)}")
-    if setting.bias_scale < 0:
+    if not 0 <= setting.bias_scale < math.inf:
         raise ValueError(f"bias_scale: must not be negative, got {setting.bias_scale}")
     for field in ("tree_dims", "cube_dims"):
         if not 4 <= getattr(setting, field) <= 12:
