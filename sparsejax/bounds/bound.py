@@ -1,10 +1,11 @@
 """A bound: a curve that theory promises, with the hypotheses under which it does."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from sparsejax.dynamics import Trajectory
 
@@ -25,6 +26,27 @@ def flow_from_zero(trajectory: Trajectory) -> Hypothesis:
         "gradient flow from time 0",
         trajectory.integrated and start == 0.0,
         f"first saved time {start:g}" if trajectory.integrated else "a discrete method made it",
+    )
+
+
+def loss_agrees(
+    name: str, loss: Callable[[Any], Array], trajectory: Trajectory, last: int
+) -> Hypothesis:
+    """The hypothesis that the trajectory is of this loss, at the first and last of `last` times.
+
+    The start alone would not tell: where the outputs are zero and the targets of one length, all
+    weights of the samples give the same loss.
+    """
+    recorded = np.asarray(trajectory.losses, float)[[0, last - 1]]
+    recomputed = np.array([float(loss(trajectory.at(k))) for k in (0, last - 1)])
+    # Of a loss that went down far, residuals are differences of numbers as large as at the start.
+    near = np.isclose(recomputed, recorded, rtol=1e-5, atol=max(1e-12, 1e-5 * recorded[0]))
+    at = 0 if not near[0] else 1
+    return Hypothesis(
+        name,
+        bool(near.all()),
+        f"at the {('start', 'end')[at]}, loss from the data {recomputed[at]:.6g}, recorded "
+        f"{recorded[at]:.6g}",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows
+from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, loss_agrees
 from sparsejax.bounds.quadrature import cumulative
 from sparsejax.bounds.tangent import SOURCE, Form, convex_curve, squared_curve, tangent_constants
 from sparsejax.dynamics import Trajectory, squared_loss
@@ -98,7 +98,6 @@ def descent(
     coarse, _ = along(np.maximum(curvatures[:, ::2].max(axis=1), 0))
     too_large = factor <= 0
     end = int(np.argmax(too_large)) if too_large.any() else len(etas)
-    recomputed = float(loss(run.at(0)))
     # A step of length eta ||g|| whose component along -g is eta ||g||^2 is -eta g.
     lengths = np.diff(np.asarray(run.path_lengths, float)[:last])
     norms = etas * np.asarray(run.grad_norms, float)[: last - 1]
@@ -116,11 +115,7 @@ def descent(
         hypotheses=(
             Hypothesis("every step was saved", every_step_saved(run)),
             Hypothesis("every step goes along the negative gradient", steepest),
-            Hypothesis(
-                "the run is of the mean squared loss",
-                bool(np.isclose(recomputed, initial, rtol=1e-5, atol=1e-12)),
-                f"loss from the data {recomputed:.6g}, along the run {initial:.6g}",
-            ),
+            loss_agrees("the run is of the mean squared loss", loss, run, last),
             Hypothesis(
                 "step size below 2 / curvature",
                 end == len(etas),

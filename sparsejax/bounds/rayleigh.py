@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero
+from sparsejax.bounds.bound import Bound, finite_rows, flow_from_zero, loss_agrees
 from sparsejax.bounds.quadrature import simpson_like_integral, summed_thinning_error
 from sparsejax.dynamics import SquaredLoss, Trajectory
 from sparsejax.tangent import Function, residual_and_kernel
@@ -109,7 +109,7 @@ def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> B
     ts, rates, initial = ts[:last], rates[:last], float(losses[0])
 
     values = initial * np.exp(-4 * simpson_like_integral(ts, rates))
-    recomputed = float(SquaredLoss(f, x, targets)(flow.at(0)))
+    loss = SquaredLoss(f, x, targets)
     return Bound(
         name="Rayleigh identity" if kind == "identity" else "least-eigenvalue rate",
         source=SOURCE,
@@ -121,11 +121,7 @@ def _exponential(f, flow, x, targets, rates: Float[np.ndarray, " s"], kind) -> B
         initial=initial,
         hypotheses=(
             flow_from_zero(flow),
-            Hypothesis(
-                "the flow is of the mean squared loss",
-                bool(np.isclose(recomputed, initial, rtol=1e-5, atol=1e-12)),
-                f"loss from the data {recomputed:.6g}, along the flow {initial:.6g}",
-            ),
+            loss_agrees("the flow is of the mean squared loss", loss, flow, last),
         ),
         details={"rate": rates},
     )

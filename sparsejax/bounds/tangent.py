@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero
+from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero, loss_agrees
 from sparsejax.bounds.quadrature import inverse_square_integral, thinning_error
 from sparsejax.dynamics import Loss, SquaredLoss, Trajectory, squared_loss
 from sparsejax.tangent import Function, convex_tangent_constant, tangent_constant
@@ -33,9 +33,9 @@ def tangent(
 
     With `S(t) = int kappa_eps^{-2}`: `form="convex"` is bound 2.1, valid for any convex loss,
     `L_t - eps <= 1 / (1 / (L_0 - eps) + S(t))`; `form="squared"` is the sharper bound 2.2 for the
-    mean squared loss. `loss`: the loss of the flow where it is not the squared one (then `form`
-    must be `"convex"`, and `kappa` comes from a convex solver). `kappas`: the constants at
-    `flow.ts` where they were recorded as a probe.
+    mean squared loss. `loss`: the loss of the flow where it is not the squared one of equal samples
+    (`kappa` then comes from a convex solver; `form` must be `"convex"` but for weighted squares).
+    `kappas`: the constants at `flow.ts` where they were recorded as a probe.
 
     Raises:
         ValueError: `eps` negative, an unknown form, or a loss that the form does not cover.
@@ -53,11 +53,10 @@ def tangent(
         raise ValueError(f"eps must not be negative, got {eps}")
     if form not in ("squared", "convex"):
         raise ValueError(f"form is 'squared' or 'convex', not {form!r}")
-    convex_loss = loss is not None and not isinstance(loss, SquaredLoss)
-    if convex_loss and form == "squared":
+    if loss is not None and not isinstance(loss, SquaredLoss) and form == "squared":
         raise ValueError("form='squared' is for the mean squared loss; use form='convex'")
     if kappas is None:
-        kappas = tangent_constants(f, flow, x, targets, eps, loss=loss if convex_loss else None)
+        kappas = tangent_constants(f, flow, x, targets, eps, loss=loss)
     ts, losses = np.asarray(flow.ts, float), np.asarray(flow.losses, float)
     kappa = np.asarray(kappas, float)
     last = finite_rows(losses, np.where(np.isinf(kappa), 0.0, kappa))
@@ -69,15 +68,9 @@ def tangent(
 
     finite = np.isfinite(kappa)
     own = squared_loss(f, x, targets) if loss is None else loss
-    recomputed = float(own(flow.at(0)))
-    agrees = bool(np.isclose(recomputed, initial, rtol=1e-5, atol=1e-12))
     hypotheses = (
         flow_from_zero(flow),
-        Hypothesis(
-            "the flow is of this loss",
-            agrees,
-            f"loss from the data {recomputed:.6g}, along the flow {initial:.6g}",
-        ),
+        loss_agrees("the flow is of this loss", own, flow, last),
         Hypothesis(
             "the tangent constant is finite somewhere",
             bool(finite.any()),
@@ -124,7 +117,9 @@ def tangent_constants(
     *,
     loss: Loss | None = None,
 ) -> Float[Array, " s"]:
-    """`kappa_eps` at the saved times of a trajectory; `loss` where it is not the squared one."""
+    """`kappa_eps` at the saved times; `loss` where it is not the squared one of equal samples."""
+    if isinstance(loss, SquaredLoss) and loss.weights is None:
+        loss = None  # a closed form, where others need a convex solver
     return _constants(f, flow.params, x, targets, jnp.asarray(eps, float), loss)
 
 

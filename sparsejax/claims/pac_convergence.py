@@ -1,6 +1,8 @@
 """PAC-convergence: the fraction of random lifts whose flow reaches a level, against size."""
 
 import dataclasses
+import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -12,33 +14,37 @@ from matplotlib.figure import Figure
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.pac import (
+    ARCHITECTURES,
     Condition,
     Ensemble,
     Ladder,
     PacSetting,
     check_pac_setting,
     conditions,
+    decisive,
     ensemble,
     flow_outcomes,
     overall,
     rung,
 )
+from sparsejax.claims.pac.outcome import ENDED
 from sparsejax.claims.pac_comparison import draw_comparison
 from sparsejax.claims.pac_convergence_figure import draw_pac
 from sparsejax.claims.statistics import bootstrap_slope_interval, median_hitting_time
 from sparsejax.tangent import tangent_constant
 
-# Initial readouts of the restarts that look for a witness; lifts of the ensemble start at zero.
-_WITNESS_KEY = 1
+# Folded into the seed for initial readouts of restarts, which look for a witness; lifts of the
+# ensemble start at zero, and their keys come from sizes, which are smaller.
+_WITNESS_KEY = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
 class PacConvergenceConfig(PacSetting):
     """Gradient flows of many random lifts of each size, target and architecture."""
 
-    mlp_sizes: tuple[int, ...] = (8, 16, 32)
+    mlp_sizes: tuple[int, ...] = (4, 12, 32)
     """Vertices per hidden layer of the perceptrons, one ladder step each."""
-    convnet_sizes: tuple[int, ...] = (4, 8, 16)
+    convnet_sizes: tuple[int, ...] = (3, 7, 16)
     """Channels per hidden layer of the convolutional lifts."""
     transformer_sizes: tuple[int, ...] = (2, 4, 8)
     """Streams, heads and perceptrons of the attention lifts."""
@@ -50,14 +56,15 @@ class PacConvergenceConfig(PacSetting):
     forecasts: int = 4
     """Perceptrons per size whose tangent constant at the start is asked what will become of
     them."""
-    eps_fraction: float = 0.2
+    eps_fraction: float = 0.25
     """The level to be reached, as a fraction of the loss of the zero function."""
     delta: float = 0.25
     """The probability of failure that is allowed. With 20 lifts one failure leaves the lower limit
     of a 95% interval just above 0.75."""
     confidence: float = 0.95
     """Level of the intervals, each by itself: Clopper-Pearson; with --until-width such that hold
-    at all looks at once."""
+    at all looks at once. A claim about several conditions is violated where one of them is with the
+    confidence that holds for all at once."""
     until_width: float | None = None
     """Draw further rounds of lifts at each size until its interval is at most this wide."""
     max_lifts: int = 400
@@ -65,8 +72,8 @@ class PacConvergenceConfig(PacSetting):
     t1: float = 300.0
     """Flow time; a flow that has not reached the level by then counts as a failure."""
     rtol: float = 1e-4
-    """Tolerance of the flow. A loss within its own error of the level counts as a failure and is
-    reported as undecided."""
+    """Tolerance of the flow. A loss within its own error of the level is undecided, and so is a
+    flow that its numerics ended: a failure for lower limits, a success for upper ones."""
 
     def sizes(self, architecture: str) -> tuple[int, ...]:
         """The ladder of an architecture, small sizes first."""
@@ -86,7 +93,7 @@ class PacConvergence:
     draw_comparison = staticmethod(draw_comparison)
     presets: ClassVar[dict[str, PacConvergenceConfig]] = {
         "paper": PacConvergenceConfig(
-            mlp_sizes=(8, 16, 32, 64, 128, 256, 512),
+            mlp_sizes=(4, 8, 16, 32, 64, 128, 256, 512),
             convnet_sizes=(4, 8, 16, 32, 64),
             transformer_sizes=(2, 4, 8, 16, 32),
             lifts=100,
@@ -99,10 +106,14 @@ class PacConvergence:
 
     def validate(self, config: PacConvergenceConfig) -> None:
         """Refuse a bad config before any compute."""
-        check_pac_setting(config, {name: config.sizes(name) for name in config.architectures})
-        for field in ("lifts", "max_lifts"):
-            if getattr(config, field) < 1:
-                raise ValueError(f"{field}: at least one is needed, got {getattr(config, field)}")
+        check_pac_setting(config, {name: config.sizes(name) for name in ARCHITECTURES})
+        if config.lifts < 1:
+            raise ValueError(f"lifts: at least one is needed, got {config.lifts}")
+        if config.until_width is not None and config.max_lifts < config.lifts:
+            raise ValueError(
+                f"max_lifts: the first round has {config.lifts} lifts already; give that many or "
+                f"more, or fewer lifts, got {config.max_lifts}"
+            )
         for field in ("restarts", "forecasts"):
             if getattr(config, field) < 0:
                 raise ValueError(f"{field}: must not be negative, got {getattr(config, field)}")
@@ -111,16 +122,17 @@ class PacConvergence:
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"{field}: must lie in (0, 1), got {value}")
         for field in ("t1", "rtol"):
-            if not getattr(config, field) > 0:
+            if not 0 < getattr(config, field) < math.inf:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
     def control(self, config: PacConvergenceConfig) -> PacConvergenceConfig:
         """Perceptrons too small to learn the tree, though single ones of them can."""
+        smallest = min(config.mlp_sizes)
         return dataclasses.replace(
             config,
             targets=("tree",),
             architectures=("mlp",),
-            mlp_sizes=(min(config.mlp_sizes), 3 * min(config.mlp_sizes) // 2),
+            mlp_sizes=(smallest, max(3 * smallest // 2, smallest + 1)),
             until_width=None,
         )
 
@@ -175,7 +187,9 @@ class PacConvergence:
         params = jax.tree.map(
             lambda leaf, other: jnp.where(_lanes(restart, leaf), other, leaf),
             drawn.params,
-            drawn.with_random_readouts(config, jax.random.key(_WITNESS_KEY)),
+            drawn.with_random_readouts(
+                config, jax.random.fold_in(jax.random.key(config.seed), _WITNESS_KEY)
+            ),
         )
         outcomes = flow_outcomes(drawn, params, config.eps_fraction, config.t1, config.rtol)
         for lift, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
@@ -196,9 +210,11 @@ class PacConvergence:
         ladders = {c.name: _ladder(config, c, measurements) for c in conditions(config)}
         statuses = {name: ladder.status for name, ladder in ladders.items()}
         status = overall(list(statuses.values()))
-        decisive = [ladder for ladder in ladders.values() if ladder.status == status]
-        margin = min(ladder.margin for ladder in decisive)
-        widest = max(r.high - r.low for ladder in decisive for r in ladder.rungs[-1:])
+        # Where it is decided: the largest lifts of a condition.
+        last = [ladder.rungs[-1] for ladder in ladders.values() if ladder.status == status]
+        closest, goal = decisive(last, status), 1 - config.delta
+        budget = closest.budget(goal, len(ladders))
+        margin = np.nan if status == "not_applicable" else closest.margin(goal)
         lifts = {n: v for n, v in measurements.items() if "-lift" in n}
         reasons = [
             f"{name}: {ladder.reason}"
@@ -206,13 +222,7 @@ class PacConvergence:
             if ladder.status == status
         ]
         foretold = _forecasts(config, lifts)
-        undecided = sum(bool(v["undecided"]) for v in lifts.values())
-        budget = {
-            "integrator": config.rtol / config.eps_fraction,
-            "quadrature": float(max(v["error"] / v["level"] for v in lifts.values())),
-            "sampling": widest / 2,
-            "floating_point": 0.0,
-        }
+        broken = Counter(str(v["flow_status"]) for v in lifts.values() if _broken(v))
         summary: dict[str, Any] = {
             "conditions": {
                 name: {
@@ -224,20 +234,27 @@ class PacConvergence:
                     "interval_high": {str(r.size): r.high for r in ladder.rungs},
                     "best_loss": {str(r.size): r.best for r in ladder.rungs},
                     "lifts": {str(r.size): r.lifts for r in ladder.rungs},
+                    "undecided": {str(r.size): r.undecided for r in ladder.rungs},
+                    "broken_off": {str(r.size): r.broken for r in ladder.rungs},
                     "time_exponent": _time_exponent(config, condition, measurements),
                 }
                 for condition, (name, ladder) in zip(
                     conditions(config), ladders.items(), strict=True
                 )
             },
-            "undecided": undecided,
+            "undecided": sum(bool(v["undecided"]) for v in lifts.values()),
+            "broken_off": dict(broken),
+            "largest_error": float(max(v["error"] / v["level"] for v in lifts.values())),
             "forecasts": foretold,
             "eps_fraction": config.eps_fraction,
             "delta": config.delta,
             "stopped": _why_it_stopped(config, ladders),
         }
         reason = "; ".join(reasons) + f". {_why_it_stopped(config, ladders)}"
-        return Verdict(status, False, margin, budget, reason, summary)  # type: ignore[arg-type]
+        if broken:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in broken.items())
+            reason += f"; flows that broke off, counted neither way: {kinds}"
+        return Verdict(status, False, margin, budget, reason, summary)
 
     def draw(
         self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
@@ -255,12 +272,7 @@ class PacConvergence:
                 # Losses are over that of the function zero.
                 at = list(_at(measurements, condition, step.size, "lift").values())
                 reached = np.array([bool(v["reached"]) for v in at])
-                times = np.array(
-                    [
-                        v["hitting_time"] if r else v["end_time"]
-                        for v, r in zip(at, reached, strict=True)
-                    ]
-                )
+                times = np.array([v["hitting_time" if v["reached"] else "end_time"] for v in at])
                 time = median_hitting_time(times, reached, config.confidence)
                 rows.append(
                     {
@@ -268,6 +280,7 @@ class PacConvergence:
                         "size": step.size,
                         "lifts": step.lifts,
                         "reached": step.successes,
+                        "undecided or broken off": step.undecided + step.broken,
                         "low": step.low,
                         "high": step.high,
                         "median time": time.median,
@@ -301,7 +314,7 @@ def _ladder(
 ) -> Ladder:
     rungs = []
     for size in config.sizes(condition.architecture):
-        lifts = _at(measurements, condition, size, "lift").values()
+        lifts = list(_at(measurements, condition, size, "lift").values())
         everyone = [*lifts, *_at(measurements, condition, size, "restart").values()]
         best = np.fmin.reduce([_least_loss(v) for v in everyone])
         rungs.append(
@@ -309,21 +322,24 @@ def _ladder(
                 size,
                 [bool(v["reached"]) for v in lifts],
                 config.confidence,
+                undecided=[bool(v["undecided"]) for v in lifts],
+                broken=[_broken(v) for v in lifts],
                 sequential=config.until_width is not None,
                 best=float(best),
             )
         )
     return Ladder(
-        tuple(rungs),
-        1 - config.delta,
-        config.eps_fraction,
-        config.confidence,
-        sequential=config.until_width is not None,
+        tuple(rungs), 1 - config.delta, config.eps_fraction, comparisons=len(conditions(config))
     )
 
 
+def _broken(values: dict[str, np.ndarray]) -> bool:
+    """Whether the numerics ended the flow: a gradient flow by itself never leaves its loss."""
+    return str(values["flow_status"]) not in ENDED
+
+
 def _least_loss(values: dict[str, np.ndarray]) -> float:
-    """The least loss that counts: of a population the one at the end, above by its error."""
+    """The loss at the end, where a flow has its least, above by its error."""
     return float((values["loss"] + values["error"]) / values["zero_loss"])
 
 

@@ -43,7 +43,7 @@ def coupled_sgd(
     def lane(start, shift):
         x, targets = (jnp.roll(array, shift, axis=0) for array in (loss.x, loss.targets))
         return sgd(
-            loss.with_data(x, targets),
+            loss.with_data(x, targets, loss.weights),
             start,
             PLAIN,
             steps,

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from sparsejax.dynamics.finiteness import concrete, require_finite
 
 Function = Callable[[PyTree, PyTree], Any]
+WEIGHTED = "a part of weighted nodes is no sample: minibatches need equal weights"
 
 
 class Loss(eqx.Module):
@@ -51,16 +52,19 @@ class Loss(eqx.Module):
     def restrict(self, indices: Int[Array, " batch"]) -> "Loss":
         """The same loss on some of the samples (a minibatch)."""
         if self.weights is not None:
-            raise ValueError(
-                "a part of weighted nodes is no sample: minibatches need equal weights"
-            )
+            raise ValueError(WEIGHTED)
         return self.with_data(
             jax.tree.map(lambda leaf: leaf[indices], self.x), self.targets[indices]
         )
 
-    def with_data(self, x: PyTree[Array], targets: Array) -> "Loss":
-        """The same loss of the same function on other samples."""
-        return eqx.tree_at(lambda loss: (loss.x, loss.targets), self, (x, targets))
+    def with_data(self, x: PyTree[Array], targets: Array, weights: Array | None = None) -> "Loss":
+        """The same loss of the same function on other samples, equal ones without `weights`."""
+        return eqx.tree_at(
+            lambda loss: (loss.x, loss.targets, loss.weights),
+            self,
+            (x, targets, weights),
+            is_leaf=lambda node: node is None,
+        )
 
     def of_samples(self, params: PyTree) -> Float[Array, " n"]:
         """The loss of each sample at `params`; their mean, by `weights` if any, is the loss."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
-from sparsejax.dynamics.loss import Loss, SquaredLoss
+from sparsejax.dynamics.loss import WEIGHTED, Loss, SquaredLoss
 
 SamplingLaw = Literal["epochs", "subsets", "replacement"]
 LAWS: tuple[SamplingLaw, ...] = ("epochs", "subsets", "replacement")
@@ -85,7 +85,8 @@ class LabelNoise(Sampling):
         dtype = jnp.result_type(float, seen.targets.dtype) if _whole(seen) else seen.targets.dtype
         targets = seen.targets.astype(dtype)
         noise = jax.random.normal(jax.random.fold_in(noise_key, step), targets.shape, dtype)
-        return seen.with_data(seen.x, targets + self.scale.astype(dtype) * noise)
+        noisy = targets + self.scale.astype(dtype) * noise
+        return seen.with_data(seen.x, noisy, seen.weights)
 
     @property
     def independent(self) -> bool:
@@ -148,6 +149,8 @@ def checked_sampling(
         sampling = FreshSamples(generator)
     elif batch_size is None:
         sampling = WholeData()
+    elif loss.weights is not None:
+        raise ValueError(WEIGHTED)
     elif not 1 <= batch_size <= loss.samples:
         raise ValueError(f"batch_size must lie in [1, {loss.samples}], got {batch_size}")
     else:

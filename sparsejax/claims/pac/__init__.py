@@ -17,7 +17,9 @@ from sparsejax.claims.pac.ensemble import (
 from sparsejax.claims.pac.ladder import (
     Ladder as Ladder,
     Rung as Rung,
+    decisive as decisive,
     overall as overall,
+    place as place,
     rung as rung,
 )
 from sparsejax.claims.pac.outcome import flow_outcomes as flow_outcomes

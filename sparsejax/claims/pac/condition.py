@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -23,12 +23,12 @@ class PacSetting:
     """Targets, architectures and initial law of a claim about ensembles of random sparse lifts."""
 
     targets: tuple[TargetName, ...] = TARGETS
-    """What is learned. tree: tanh(2 x1 x2) tanh(2 x3 x4), inputs uniform; parity: x1 x2 x3 on the
-    cube; real data: digits (even or odd), diabetes (disease progression)."""
+    """What is learned. tree: tanh(2 x1 x2) tanh(2 x3 x4), inputs uniform; parity: a product of
+    coordinates, on the cube; real data: digits (even or odd), diabetes (disease progression)."""
     architectures: tuple[ArchitectureName, ...] = ARCHITECTURES
     """What is lifted: perceptrons of two hidden layers, convolutions over the coordinates (or
     pixels), a block of attention over tokens of coordinates (or rows of pixels)."""
-    mlp_in_degree: int = 6
+    mlp_in_degree: int = 4
     """Predecessors of every vertex of the perceptrons, in each layer; of inputs at most all."""
     convnet_in_degree: int = 3
     """Channels that every channel of a convolutional lift reads."""
@@ -37,11 +37,14 @@ class PacSetting:
     tree_dims: int = 4
     """Input coordinates of the tree, of which four matter."""
     cube_dims: int = 8
-    """Input coordinates of the parity, of which three matter."""
+    """Input coordinates of the parity."""
+    parity_order: int = 4
+    """Coordinates whose product the parity is: the more, the harder to find."""
     population: bool = True
     """Train tree and parity on the population loss, by cubature, and not on samples."""
     points: int = 1024
-    """Nodes of the cubature rule for the tree; a parity is trained on all vertices of the cube."""
+    """Nodes of the cubature rule for the tree, the power of two at or below it; a parity is trained
+    on all vertices of the cube."""
     samples: int = 200
     """Training samples of real data, and of all targets without population."""
     gain: float = 1.5
@@ -58,7 +61,8 @@ class PacSetting:
     def data(self, target: str) -> PacData:
         """The data of one of the targets."""
         dims = self.cube_dims if target == "parity" else self.tree_dims
-        return pac_data(target, dims, self.population, self.points, self.samples, self.seed)
+        rest = self.population, self.points, self.samples, self.seed
+        return pac_data(target, dims, self.parity_order, *rest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +127,16 @@ def in_degrees(module: graphs.PerceptronModule, in_degree: int) -> dict[str, int
 def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a setting that cannot be built, before any compute.
 
-    `ladders`: the sizes of each architecture.
+    `ladders`: the sizes of each known architecture.
 
     Raises:
         ValueError: says which field is wrong and what would be right.
     """
-    for field in ("targets", "architectures"):
+    for field, names in (("targets", get_args(TargetName)), ("architectures", ARCHITECTURES)):
         values = getattr(setting, field)
+        for name in values:
+            if name not in names:
+                raise ValueError(f"{field}: no {name!r}; there are {', '.join(names)}")
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{field}: name at least one, and none twice; got {list(values)}")
     for name in setting.architectures:
@@ -142,10 +149,15 @@ def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]
                 f"{min(sizes)}; give 1 to {min(sizes)}, or larger {name}_sizes"
             )
     for field in ("points", "samples", "gain"):
-        if not getattr(setting, field) > 0:
+        if not 0 < getattr(setting, field) < math.inf:
             raise ValueError(f"{field}: must be positive, got {getattr(setting, field)}")
-    if setting.bias_scale < 0:
+    if not 0 <= setting.bias_scale < math.inf:
         raise ValueError(f"bias_scale: must not be negative, got {setting.bias_scale}")
+    if not 1 <= setting.parity_order <= setting.cube_dims:
+        raise ValueError(
+            f"parity_order: 1 to cube_dims = {setting.cube_dims} coordinates, "
+            f"got {setting.parity_order}"
+        )
     for field in ("tree_dims", "cube_dims"):
         if not 4 <= getattr(setting, field) <= 12:
             raise ValueError(f"{field}: 4 to 12 coordinates, got {getattr(setting, field)}")

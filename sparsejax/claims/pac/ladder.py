@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
 
 from sparsejax.claims.statistics import (
     clopper_pearson,
@@ -11,21 +14,27 @@ from sparsejax.claims.statistics import (
     underpowered,
 )
 
-Interval = Callable[[int, int, float], tuple[float, float]]
+Flags = Sequence[bool] | Bool[np.ndarray, " m"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
     """One size: how many of its lifts succeeded, and the interval for their fraction.
 
-    `best`: the least loss that any lift of the size ever reached, over that of the function zero.
+    `undecided`: lifts whose loss is within its own error of the level; `broken`: lifts whose flow
+    was ended by its numerics (NaN, steps too many or too small). Neither is a success, and neither
+    may be held against the lift: the lower limit takes them for failures, the upper one for
+    successes. `best`: the least loss of any lift of the size at its end, over that of the function
+    zero.
     """
 
     size: int
     lifts: int
     successes: int
-    low: float
-    high: float
+    confidence: float
+    undecided: int = 0
+    broken: int = 0
+    sequential: bool = False
     best: float = math.nan
 
     @property
@@ -33,19 +42,69 @@ class Rung:
         """Of successes."""
         return self.successes / self.lifts
 
+    @property
+    def low(self) -> float:
+        """The lower limit."""
+        return self._interval(self.successes, self.confidence)[0]
+
+    @property
+    def high(self) -> float:
+        """The upper limit."""
+        return self.upper()
+
+    def upper(self, comparisons: int = 1) -> float:
+        """The upper limit, with the same confidence in as many of them at once (Bonferroni)."""
+        known_failures = self.lifts - self.successes - self.undecided - self.broken
+        confidence = 1 - (1 - self.confidence) / comparisons
+        return self._interval(self.lifts - known_failures, confidence)[1]
+
+    def status(self, goal: float, comparisons: int = 1) -> str:
+        """Is the probability of success at least the goal?
+
+        "violated" is said with the confidence that holds for all `comparisons` at once: one of
+        them is enough to refute a claim. Who claims that all hold needs no correction.
+        """
+        if self.low >= goal:
+            return "holds"
+        return "violated" if self.upper(comparisons) < goal else "inconclusive"
+
+    def needed(self, goal: float) -> str:
+        """How many lifts would have decided, in words."""
+        lifts = lifts_to_place_proportion(
+            self.fraction, goal, self.confidence, sequential=self.sequential
+        )
+        return underpowered(lifts, self.lifts)
+
+    def margin(self, goal: float) -> float:
+        """The fraction of successes less the goal."""
+        return self.fraction - goal
+
+    def budget(self, goal: float, comparisons: int = 1) -> dict[str, float]:
+        """What the margin has to exceed, as fractions of lifts, on the side on which it lies."""
+        parts = dict.fromkeys(("integrator", "quadrature", "sampling", "floating_point"), 0.0)
+        if self.margin(goal) >= 0:
+            return parts | {"sampling": self.fraction - self.low}
+        undecided, broken = self.undecided / self.lifts, self.broken / self.lifts
+        sampling = self.upper(comparisons) - self.fraction - undecided - broken
+        return parts | {"integrator": broken, "quadrature": undecided, "sampling": sampling}
+
+    def _interval(self, successes: int, confidence: float) -> tuple[float, float]:
+        interval = confidence_sequence if self.sequential else clopper_pearson
+        return interval(successes, self.lifts, confidence)
+
 
 @dataclasses.dataclass(frozen=True)
 class Ladder:
     """All sizes of one condition, small ones first, and what is asked of them.
 
-    `goal`: 1 - delta. `eps`: the level, over the loss of the function zero.
+    `goal`: 1 - delta. `eps`: the level, over the loss of the function zero. `comparisons`: how many
+    ladders are judged together.
     """
 
     rungs: tuple[Rung, ...]
     goal: float
     eps: float
-    confidence: float
-    sequential: bool = False
+    comparisons: int = 1
 
     @property
     def learning_number(self) -> int | None:
@@ -59,7 +118,7 @@ class Ladder:
 
     @property
     def approximation_number(self) -> int | None:
-        """The least size at which some lift has a loss of at most the level."""
+        """The least size at which some lift was seen to have a loss of at most the level."""
         return next((rung.size for rung in self.rungs if rung.best <= self.eps), None)
 
     @property
@@ -69,12 +128,7 @@ class Ladder:
             return "holds"
         if self.approximation_number is None:
             return "not_applicable"
-        return "violated" if self.rungs[-1].high < self.goal else "inconclusive"
-
-    @property
-    def margin(self) -> float:
-        """The lower limit at the largest size, less the goal."""
-        return self.rungs[-1].low - self.goal
+        return self.rungs[-1].status(self.goal, self.comparisons)
 
     @property
     def reason(self) -> str:
@@ -85,23 +139,36 @@ class Ladder:
                 f"from size {self.learning_number} on every lower limit is at least {self.goal:g}"
             )
         if self.approximation_number is None:
-            best = min(rung.best for rung in self.rungs)
+            best = min((r.best for r in self.rungs if not math.isnan(r.best)), default=math.nan)
             return f"no lift up to size {last.size} came below {best:.2g} of the loss of zero"
-        interval = f"[{last.low:.2f}, {last.high:.2f}]"
-        if last.high < self.goal:
-            return f"at size {last.size} the fraction lies in {interval}, below {self.goal:g}"
-        needed = lifts_to_place_proportion(last.fraction, self.goal, self.confidence)
-        return (
-            f"at size {last.size} the fraction lies in {interval}, which does not decide "
-            f"{self.goal:g}; {underpowered(needed, last.lifts)}"
+        return f"at size {last.size} {place(last, self.goal, self.comparisons)}"
+
+
+def place(rung: Rung, goal: float, comparisons: int = 1) -> str:
+    """Where the fraction lies that does not reach the goal, and what is open, in words."""
+    text = f"the fraction lies in [{rung.low:.2f}, {rung.high:.2f}]"
+    if rung.undecided + rung.broken:
+        text += (
+            f" (of {rung.lifts} lifts {rung.undecided} undecided and {rung.broken} broken off by "
+            "numerics)"
         )
+    if rung.status(goal, comparisons) == "violated":
+        return f"{text}, below {goal:g}"
+    if rung.high < goal:
+        return f"{text}, below {goal:g}, but not so for all {comparisons} conditions at once"
+    alone = dataclasses.replace(rung, undecided=0, broken=0)
+    if alone.status(goal, comparisons) == "violated":
+        return f"{text}, which does not decide {goal:g} for these alone"
+    return f"{text}, which does not decide {goal:g}; {rung.needed(goal)}"
 
 
 def rung(
     size: int,
-    reached: Sequence[bool],
+    reached: Flags,
     confidence: float,
     *,
+    undecided: Flags = (),
+    broken: Flags = (),
     sequential: bool = False,
     best: float = math.nan,
 ) -> Rung:
@@ -109,10 +176,13 @@ def rung(
 
     Clopper and Pearson's; with `sequential` one that holds however often it was looked at.
     """
-    interval: Interval = confidence_sequence if sequential else clopper_pearson
-    successes = sum(map(bool, reached))
-    low, high = interval(successes, len(reached), confidence)
-    return Rung(size, len(reached), successes, low, high, best)
+    successes, open_ones, ended = (sum(map(bool, which)) for which in (reached, undecided, broken))
+    return Rung(size, len(reached), successes, confidence, open_ones, ended, sequential, best)
+
+
+def decisive(rungs: Sequence[Rung], status: str) -> Rung:
+    """The one that came closest to failing; where the verdict is failure, that which fails most."""
+    return min(rungs, key=lambda r: r.high if status == "violated" else r.low)
 
 
 def overall(statuses: Sequence[str]) -> str:

@@ -4,15 +4,17 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from sparsejax.claims.pac.ensemble import Ensemble, shared_data
+from sparsejax.claims.statistics import mean_interval
 from sparsejax.dynamics import gradient_flows
 
 # Flows end a little below the level, so that the population loss can be told from it.
 STOP_AT = 0.8
 SAVED_TIMES = 61
+POPULATION_CONFIDENCE = 0.99
+ENDED = ("completed", "reached_loss")
 
 
 def flow_outcomes(
@@ -21,7 +23,9 @@ def flow_outcomes(
     """Flows of all lifts from `params` up to `t1`, or to a little below the level; arrays a lift.
 
     The level is `eps_fraction` times the loss of the function zero. `reached`: the loss at the end
-    is below it by more than its own error; `undecided`: within that error. The loss that counts is
+    is below it by more than its own error; `undecided`: within that error, or above where the flow
+    ended on the strength of its training loss. A flow whose `flow_status` is none of `ENDED` was
+    ended by its numerics and is neither. The loss that counts is
     that of the population where it is known (exactly, or by independent cubature rules, whose
     spread gives `error`), else that of the training samples; `test_loss` then is beside it.
     """
@@ -50,11 +54,17 @@ def flow_outcomes(
     for lift in range(ensemble.count):
         estimate, error = final[lift], 0.0
         if fresh is not None and ensemble.population:
-            estimate, error = mean_and_error(fresh[lift])
+            estimate, _, upper = mean_interval(fresh[lift], POPULATION_CONFIDENCE)
+            error = upper - estimate
         error += rtol * zero
-        ended = statuses[lift] in ("completed", "reached_loss")
+        ended = statuses[lift] in ENDED
+        reached = bool(ended and estimate + error <= level)
+        stopped = statuses[lift] == "reached_loss"
         curve = np.append(losses[lift], final[lift])
         times = np.append(ts, ends[lift])
+        hit = hitting_time(times, curve, level)
+        # The training loss may be above the level still where that of the population is not.
+        hit = min(hit, ends[lift]) if reached else hit
         outcomes.append(
             {
                 "ts": ts,
@@ -66,29 +76,18 @@ def flow_outcomes(
                 "error": np.asarray(error),
                 "training_loss": np.asarray(final[lift]),
                 "test_loss": np.asarray(np.nan if fresh is None else fresh[lift].mean()),
-                "reached": np.asarray(bool(ended and estimate + error <= level)),
-                "undecided": np.asarray(bool(ended and abs(estimate - level) < error)),
+                "reached": np.asarray(reached),
+                "undecided": np.asarray(
+                    bool(ended and not reached and (stopped or estimate - error < level))
+                ),
                 "end_time": np.asarray(ends[lift]),
-                "hitting_time": np.asarray(hitting_time(times, curve, level)),
+                "hitting_time": np.asarray(hit),
                 "gradients": np.asarray(stats["gradient_evaluations"][lift]),
                 "energy_error": np.asarray(stats["energy_error"][lift]),
                 "flow_status": np.asarray(str(statuses[lift])),
             }
         )
     return outcomes
-
-
-def mean_and_error(
-    values: Float[np.ndarray, " r"], confidence: float = 0.99
-) -> tuple[float, float]:
-    """Mean of independent estimates, and half of Student's interval for it.
-
-    >>> mean, error = mean_and_error(np.array([1.0, 1.0, 1.0]))
-    >>> mean, error
-    (1.0, 0.0)
-    """
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    return float(values.mean()), half * float(values.std(ddof=1)) / len(values) ** 0.5
 
 
 def hitting_time(

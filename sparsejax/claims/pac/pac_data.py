@@ -46,10 +46,10 @@ class PacData:
         return float(squares.mean() if self.weights is None else self.weights @ squares)
 
 
-def parity(x: Any, order: int = 3) -> Any:
+def parity(x: Any, order: int) -> Any:
     """The product of the first `order` coordinates, of shape (n, 1); NumPy or JAX arrays (n, d).
 
-    >>> parity(np.array([[1.0, -1.0, -1.0, 5.0]])).tolist()
+    >>> parity(np.array([[1.0, -1.0, -1.0, 5.0]]), 3).tolist()
     [[1.0]]
     """
     return x[:, :order].prod(axis=1, keepdims=True)
@@ -57,11 +57,12 @@ def parity(x: Any, order: int = 3) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def pac_data(
-    target: str, dims: int, population: bool, points: int, samples: int, seed: int
+    target: str, dims: int, order: int, population: bool, points: int, samples: int, seed: int
 ) -> PacData:
     """The data of one target; cached, as every trial asks for them.
 
-    `tree`: `tanh(2 x1 x2) tanh(2 x3 x4)`, uniform inputs; `parity`: `x1 x2 x3` on the cube. With
+    `tree`: `tanh(2 x1 x2) tanh(2 x3 x4)`, uniform inputs; `parity`: the product of `order`
+    coordinates of a vertex of the cube. With
     `population` the first is trained on a rule of `points` nodes, the second on all vertices of the
     cube; otherwise on `samples` random inputs. Real data are samples.
 
@@ -75,7 +76,7 @@ def pac_data(
     tree = targets.product_tree(dims) if target == "tree" else None
 
     def values(x: np.ndarray) -> np.ndarray:
-        return parity(x) if tree is None else np.asarray(tree(x), float)
+        return parity(x, order) if tree is None else np.asarray(tree(x), float)
 
     draw = np.random.default_rng(seed)
     if not population:

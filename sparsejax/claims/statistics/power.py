@@ -9,13 +9,15 @@ import math
 import scipy.stats
 
 from sparsejax.claims.statistics.proportions import newcombe
-from sparsejax.claims.statistics.sequential import least_number
+from sparsejax.claims.statistics.sequential import interval_ends, least_number
 
 
 def lifts_to_place_proportion(
-    fraction: float, goal: float, confidence: float = 0.95
+    fraction: float, goal: float, confidence: float = 0.95, *, sequential: bool = False
 ) -> int | float:
     """The least number of lifts whose Clopper-Pearson interval lies on one side of the goal.
+
+    With `sequential` that of `confidence_sequence`, which is wider.
 
     `fraction`: observed so far, and taken to stay. The interval is the exact one for that many
     successes, whole number or not; `goal`, such as `1 - delta`, counts as reached by a lower end of
@@ -38,6 +40,9 @@ def lifts_to_place_proportion(
     def decides(lifts: int) -> bool:
         successes = fraction * lifts
         failures = lifts - successes
+        if sequential:
+            low, high = interval_ends(successes, lifts, confidence)
+            return low >= goal if fraction > goal else high < goal
         if fraction > goal:
             return bool(scipy.stats.beta.ppf(tail, successes, failures + 1) >= goal)
         return bool(scipy.stats.beta.isf(tail, successes + 1, failures) < goal)

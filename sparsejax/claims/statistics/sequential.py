@@ -36,7 +36,7 @@ def confidence_sequence(
         [0.739, 1.0]
     """
     check_counts(successes, trials, confidence)
-    return _ends(successes, trials, confidence)
+    return interval_ends(successes, trials, confidence)
 
 
 def lifts_for_width(width: float, fraction: float = 0.5, confidence: float = 0.95) -> int:
@@ -59,7 +59,7 @@ def lifts_for_width(width: float, fraction: float = 0.5, confidence: float = 0.9
         )
 
     def narrow(trials: int) -> bool:
-        low, high = _ends(fraction * trials, trials, confidence)
+        low, high = interval_ends(fraction * trials, trials, confidence)
         return high - low <= width
 
     return least_number(narrow)
@@ -87,7 +87,10 @@ def least_number(enough: Callable[[int], bool], most: int = 10**9) -> int:
     return high
 
 
-def _ends(successes: float | int, trials: float | int, confidence: float) -> tuple[float, float]:
+def interval_ends(
+    successes: float | int, trials: float | int, confidence: float
+) -> tuple[float, float]:
+    """`confidence_sequence`, also where successes are no whole number."""
     return (
         _lower_end(successes, trials, confidence),
         1 - _lower_end(trials - successes, trials, confidence),

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from sparsejax.claims import CLAIMS
+from sparsejax.claims import CLAIMS, pac_convergence
 
 SMALL = {
     "pac-convergence": {
@@ -15,6 +15,7 @@ SMALL = {
         "mlp_sizes": (4, 16),
         "mlp_in_degree": 3,
         "cube_dims": 5,
+        "parity_order": 3,
         "lifts": 6,
         "restarts": 1,
         "forecasts": 2,
@@ -84,6 +85,14 @@ def test_pac_convergence_fails_with_its_largest_lifts_and_needs_a_witness():
     assert claim.judge(config, lost).status == "violated"
     nobody = altered(lost, "restart", loss=0.9)
     assert claim.judge(config, nobody).status == "not_applicable"
+    table = claim.table(config, nobody, claim.judge(config, nobody))
+    assert {row["median time"] for row in table} == {np.inf} and claim.draw(
+        config, nobody, claim.judge(config, nobody)
+    )
+    # A flow that its numerics ended says nothing against the lift.
+    crashed = claim.judge(config, altered(failed, "size00016-lift", flow_status="step_underflow"))
+    assert crashed.status == "inconclusive" and "broke off" in crashed.reason
+    assert crashed.summary["broken_off"] == {"step_underflow": 6}
     half = altered(failed, "size00016-lift002", reached=True)
     half = altered(half, "size00016-lift003", reached=True)
     half = altered(half, "size00016-lift004", reached=True)
@@ -117,9 +126,42 @@ def test_discrete_time_ends_where_gradient_descent_does():
         assert 0.1 < 2 / found["median_sharpness"] < 3.2
     # Recorded once a fifth of each program, last fifth of the run: by the same descent, outright.
     nowhere = altered(measurements, "batch00008", losses=np.array([np.nan, np.nan]))
-    assert claim.judge(config, nowhere).status == "violated"
+    # Of 6 lifts none: below 0.46 with 95%, below 0.52 with 95% for both batch sizes at once.
+    assert claim.judge(config, nowhere).status == "inconclusive"
+    assert claim.judge(dataclasses.replace(config, confidence=0.9), nowhere).status == "violated"
+    # Undecided within its error, and a lift that diverged has no sharpness.
+    near = altered(
+        measurements, "batch00008", losses=np.array([0.31, 0.31]), errors=np.array([0.02, 0.02])
+    )
+    assert claim.judge(config, near).status == "inconclusive"
+    wild = altered(measurements, "lift", sharpness=np.nan)
+    rows = claim.table(config, wild, claim.judge(config, wild))
+    assert np.isnan([row["2 / sharpness"] for row in rows]).all()
+    claim.draw(config, wild, claim.judge(config, wild))
     beyond = claim.control(config)
     assert min(beyond.step_sizes) > max(config.step_sizes)
+
+
+def test_restarts_start_at_random_by_seed_and_number_whatever_their_company(monkeypatch):
+    claim, config, _, _ = run("pac-convergence")
+    starts = []
+
+    def kept(drawn, params, *_):
+        starts.append(params)
+        return [{} for _ in range(drawn.count)]
+
+    monkeypatch.setattr(pac_convergence, "flow_outcomes", kept)
+    config = dataclasses.replace(config, forecasts=0)
+    trials = [t for t in claim.trials(config) if t.parameters["size"] == 16]
+    restart = trials[-1]
+    assert restart.parameters["kind"] == "restart"
+    other = dataclasses.replace(config, seed=1)
+    for setting, batch in ((config, trials), (config, [restart]), (other, [restart])):
+        list(claim.measure_batch(setting, batch))
+    edge = next(name for name in starts[0] if name.endswith("->y"))
+    (first, alone, reseeded) = (np.asarray(start[edge]) for start in starts)
+    assert (first[:-1] == 0).all() and (first[-1] == alone[0]).all()
+    assert (alone != 0).all() and (alone != reseeded).all()
 
 
 @pytest.mark.parametrize("name", list(SMALL))
@@ -145,12 +187,19 @@ def test_more_bad_settings_are_refused():
         ({"step_sizes": (0.1, 0.1)}, "step_sizes: give at least one"),
         ({"batch_sizes": (-1,)}, "batch_sizes: give at least one, none below 0"),
         ({"population": False}, "population: this claim"),
+        ({"architectures": ("rnn",)}, "architectures: no 'rnn'; there are mlp, convnet, transf"),
+        ({"step_sizes": (0.1, np.inf)}, "step_sizes: give at least one"),
     ]:
         with pytest.raises(ValueError, match=said):
             claim.validate(claim.Config(**change))
     pac = CLAIMS["pac-convergence"]
-    with pytest.raises(ValueError, match=r"until_width: must lie in \(0, 1\)"):
-        pac.validate(pac.Config(until_width=1.5))
+    for change, said in [
+        ({"until_width": 1.5}, r"until_width: must lie in \(0, 1\)"),
+        ({"until_width": 0.5, "max_lifts": 10}, "max_lifts: the first round has 20 lifts already"),
+        ({"t1": np.inf}, "t1: must be positive"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            pac.validate(pac.Config(**change))
 
 
 @pytest.mark.parametrize("name", list(SMALL))
