@@ -156,7 +156,11 @@ class PacConvergence:
         return found
 
     def batches(self, config: PacConvergenceConfig, trials: list[Trial]) -> list[list[Trial]]:
-        """Lifts and restarts of one size and condition: one program, and one round, at a time."""
+        """Lifts and restarts of one size and condition: one program, and one round, at a time.
+
+        That is what a kill may lose. A batch of another length (the rest after a kill, a later
+        round, which has no restarts) compiles once more.
+        """
         together: dict[Any, list[Trial]] = {}
         for trial in trials:
             given = trial.parameters
@@ -248,7 +252,7 @@ class PacConvergence:
             "delta": config.delta,
             "stopped": _why_it_stopped(config, ladders),
         }
-        reason = "; ".join(reasons) + f". {_why_it_stopped(config, ladders)}"
+        reason = f"by t = {config.t1:g}: {'; '.join(reasons)}. {_why_it_stopped(config, ladders)}"
         if broken:
             kinds = ", ".join(f"{number} {kind}" for kind, number in broken.items())
             reason += f"; flows that broke off, counted neither way: {kinds}"
