@@ -267,7 +267,7 @@ class PacConvergence:
     def table(
         self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
-        """One row a condition and size."""
+        """One row a condition and size; open are lifts undecided or broken off."""
         rows = []
         for condition in conditions(config):
             for step in _ladder(config, condition, measurements).rungs:
@@ -282,7 +282,7 @@ class PacConvergence:
                         "size": step.size,
                         "lifts": step.lifts,
                         "reached": step.successes,
-                        "undecided or broken off": step.undecided + step.broken,
+                        "open": step.undecided + step.broken,
                         "low": step.low,
                         "high": step.high,
                         "median time": time.median,

@@ -79,7 +79,8 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
                     for s in config.sizes(c.architecture)
                 }
             )
-            ticks = [2**k for k in range(24) if places[0] <= 2**k <= places[-1]] or places
+            powers = [2**k for k in range(24) if places[0] <= 2**k <= places[-1]]
+            ticks = powers if len(places) > 6 and powers else places
             bottom.set_xticks(ticks, [str(tick) for tick in ticks])
             bottom.xaxis.set_minor_formatter(NullFormatter())
             bottom.set_xlabel("size (vertices, channels, streams a layer)")
