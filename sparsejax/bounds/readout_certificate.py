@@ -11,10 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.bounds.bound import Bound, Hypothesis, flow_from_zero
+from sparsejax.bounds.bound import Bound, Hypothesis, finite_rows, flow_from_zero, loss_agrees
 from sparsejax.bounds.feature_drift import FeatureDrift, edge_matrix, readout_edges, spectral_norm
 from sparsejax.bounds.tangent import SOURCE, squared_curve
-from sparsejax.dynamics import Trajectory, squared_loss
+from sparsejax.dynamics import SquaredLoss, Trajectory, squared_loss
 from sparsejax.lifts import Lift
 from sparsejax.tangent import tangent_constant_path
 
@@ -58,6 +58,7 @@ class ReadoutCertificate:
     readouts: dict[str, Array]
     lift: Lift
     params: PyTree[Array]
+    loss: SquaredLoss
     details: dict[str, Any]
 
     @property
@@ -87,6 +88,7 @@ class ReadoutCertificate:
         ts = np.asarray(flow.ts, float)
         same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), flow.at(0), dict(self.params))
         attained = self.kappa < math.inf or self.initial <= self.eps
+        last = finite_rows(np.asarray(flow.losses, float))
         return Bound(
             name="readout certificate",
             source=SOURCE,
@@ -99,6 +101,7 @@ class ReadoutCertificate:
             hypotheses=(
                 flow_from_zero(flow),
                 Hypothesis("the flow starts at the certified parameters", all(same.values())),
+                loss_agrees("the flow is of the mean squared loss", self.loss, flow, last),
                 Hypothesis("the readouts alone attain eps with room to spare", attained),
             ),
             details=self.details | {"horizon": self.horizon, "reach": self.reach},
@@ -179,7 +182,8 @@ def readout_certificate(
     drift = FeatureDrift(lift, params, x)
     q, start = math.sqrt(eps), {e.name: params[e.name] for e in readout_edges(lift)}
     zero = jax.tree.map(lambda leaf: leaf * 0, start)
-    initial = float(squared_loss(lift.apply, x, targets)(params))
+    loss = squared_loss(lift.apply, x, targets)
+    initial = float(loss(params))
     if not math.isfinite(initial):
         raise ValueError(f"the loss at params is {initial}: no flow starts there")
     outputs = _Readouts(lift, params)
@@ -208,6 +212,7 @@ def readout_certificate(
         readouts=best.weights,
         lift=lift,
         params=params,
+        loss=loss,
         details={
             "weight_norms": drift.norms,
             "value_norms": drift.sizes,

@@ -197,13 +197,16 @@ class CertifiedPac:
         if set(statuses) - {"holds"}:
             status = "inconclusive"
             reason = f"{len(flowed) - statuses.count('holds')} of {len(flowed)} flows do not decide"
+            # Margin and budget are those of a promise that is open, and not of the counts.
+            worst = decisive("promise", [v for v in flowed if str(v["promise_status"]) != "holds"])
+            margin, budget = float(worst["promise_margin"]), budget_of("promise", worst)
         elif number is not None:
             status = "holds"
             reason = (
                 f"from size {number} on, every lower confidence limit of the certified fraction is "
                 f"at least {goal:g}; {kept}"
             )
-        elif high < goal:
+        elif high + budget["floating_point"] < goal:
             status = "violated"
             reason = f"{place}, at most a fraction {high:.2f} is certified; {goal:g} was to be"
         else:

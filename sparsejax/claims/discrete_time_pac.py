@@ -158,7 +158,11 @@ class DiscreteTimePac:
         ]
 
     def batches(self, config: DiscreteTimePacConfig, trials: list[Trial]) -> list[list[Trial]]:
-        """The lifts of one size and batch size: one program, at most `lifts` of them at a time."""
+        """The lifts of one size and batch size, at most `lifts`, through all step sizes.
+
+        That is what a kill may lose; the rest after one is a batch of another length, and compiles
+        once more.
+        """
         together: dict[Any, list[Trial]] = {}
         for trial in trials:
             together.setdefault(trial.name.rsplit("-", 1)[0], []).append(trial)

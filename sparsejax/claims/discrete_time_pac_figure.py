@@ -20,7 +20,8 @@ def draw_phases(config: Any, measurements: Measurements, verdict: Verdict) -> Fi
     columns = max(len(config.sizes(condition.architecture)) for condition in rows)
     etas = np.array(sorted(config.step_sizes))
     with paper_style():
-        figure = Figure(figsize=(1.2 + 2.9 * columns, 0.9 + 2.6 * len(rows)))
+        # Title and legend need the room of two columns.
+        figure = Figure(figsize=(1.2 + 2.9 * max(columns, 2), 0.9 + 2.6 * len(rows)))
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
         for row, condition in enumerate(rows):
             for column, size in enumerate(config.sizes(condition.architecture)):

@@ -158,7 +158,11 @@ class PacConvergence:
         return found
 
     def batches(self, config: PacConvergenceConfig, trials: list[Trial]) -> list[list[Trial]]:
-        """Lifts and restarts of one size and condition: one program, and one round, at a time."""
+        """Lifts and restarts of one size and condition: one program, and one round, at a time.
+
+        That is what a kill may lose. A batch of another length (the rest after a kill, a later
+        round, which has no restarts) compiles once more.
+        """
         together: dict[Any, list[Trial]] = {}
         for trial in trials:
             given = trial.parameters
@@ -250,7 +254,7 @@ class PacConvergence:
             "delta": config.delta,
             "stopped": _why_it_stopped(config, ladders),
         }
-        reason = "; ".join(reasons) + f". {_why_it_stopped(config, ladders)}"
+        reason = f"by t = {config.t1:g}: {'; '.join(reasons)}. {_why_it_stopped(config, ladders)}"
         if broken:
             kinds = ", ".join(f"{number} {kind}" for kind, number in broken.items())
             reason += f"; flows that broke off, counted neither way: {kinds}"
@@ -265,7 +269,7 @@ class PacConvergence:
     def table(
         self, config: PacConvergenceConfig, measurements: Measurements, verdict: Verdict
     ) -> list[dict[str, Any]]:
-        """One row a condition and size."""
+        """One row a condition and size; open are lifts undecided or broken off."""
         rows = []
         for condition in conditions(config):
             for step in _ladder(config, condition, measurements).rungs:
@@ -280,7 +284,7 @@ class PacConvergence:
                         "size": step.size,
                         "lifts": step.lifts,
                         "reached": step.successes,
-                        "undecided or broken off": step.undecided + step.broken,
+                        "open": step.undecided + step.broken,
                         "low": step.low,
                         "high": step.high,
                         "median time": time.median,

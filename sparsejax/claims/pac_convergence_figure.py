@@ -19,7 +19,8 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
     columns = len(config.targets)
     summary = verdict.summary["conditions"]
     with paper_style():
-        figure = Figure(figsize=(1.2 + 3.0 * columns, 5.8))
+        # Title and legend need the room of two columns.
+        figure = Figure(figsize=(1.2 + 3.0 * max(columns, 2), 5.8))
         axes = figure.subplots(2, columns, squeeze=False, sharex="col", sharey="row")
         for condition in conditions(config):
             column = config.targets.index(condition.target)
@@ -32,7 +33,8 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
                 for key in ("success_fraction", "interval_low", "interval_high")
             )
             # Apart from one another where architectures share a size.
-            shift = 2 ** (0.08 * (config.architectures.index(condition.architecture) - 1))
+            middle = (len(config.architectures) - 1) / 2
+            shift = 2 ** (0.08 * (config.architectures.index(condition.architecture) - middle))
             x = np.array(sizes) * shift
             top.errorbar(
                 x,
@@ -77,7 +79,8 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
                     for s in config.sizes(c.architecture)
                 }
             )
-            ticks = [2**k for k in range(12) if places[0] <= 2**k <= places[-1]] or places
+            powers = [2**k for k in range(24) if places[0] <= 2**k <= places[-1]]
+            ticks = powers if len(places) > 6 and powers else places
             bottom.set_xticks(ticks, [str(tick) for tick in ticks])
             bottom.xaxis.set_minor_formatter(NullFormatter())
             bottom.set_xlabel("size (vertices, channels, streams a layer)")

@@ -108,6 +108,9 @@ def test_the_promise_holds_along_the_flow_and_says_something(wide):
         **(vars(flow) | {"params": jax.tree.map(lambda w: w + 1, flow.params)})
     )
     assert sj.bounds.compare(found.bound(elsewhere), flow).status == "not_applicable"
+    # The same start, and another loss.
+    other = sj.Trajectory(**(vars(flow) | {"losses": flow.losses.at[1:].multiply(0.5)}))
+    assert sj.bounds.compare(found.bound(other), other).status == "not_applicable"
 
 
 def test_the_constant_within_the_ball_is_what_was_promised(wide):

@@ -90,6 +90,8 @@ def test_a_broken_promise_refutes_whatever_the_counts():
         measurements["size00192-lift001"] = lift(True, promise="holds")
         verdict = CLAIM.judge(config, measurements)
         assert verdict.status == status, verdict
+        # Of promises, where they decide; else of the counts: 20 of 20, and not 16.
+        assert verdict.margin == pytest.approx(0.2 if promise == "holds" else -0.1)
         CLAIM.draw(config, measurements, verdict)
         assert CLAIM.table(config, measurements, verdict)[0]["flows"] == 1
     assert verdict.summary["flows"] == 2
@@ -116,6 +118,8 @@ def test_lifts_that_no_certificate_covers():
 def test_lifts_whose_level_lies_at_the_required_one_are_in_the_budget():
     verdict = CLAIM.judge(CLAIM.Config(), ladder({96: 20}, near=True))
     assert verdict.error_budget["floating_point"] == 1.0
+    # Rounding alone refutes nothing.
+    assert CLAIM.judge(CLAIM.Config(), ladder({96: 5}, near=True)).status == "inconclusive"
 
 
 @functools.cache

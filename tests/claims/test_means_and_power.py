@@ -7,6 +7,7 @@ import pytest
 
 from sparsejax.claims.statistics import (
     clopper_pearson,
+    confidence_sequence,
     difference_of_proportions,
     ladder_slope_interval,
     lifts_to_place_proportion,
@@ -25,12 +26,14 @@ def test_mean_interval_covers():
     assert abs(covered - 0.9) < 0.02
 
 
+@pytest.mark.parametrize("interval", [clopper_pearson, confidence_sequence])
 @pytest.mark.parametrize(("fraction", "goal"), [(1.0, 0.8), (0.0, 0.8), (0.5, 0.8), (0.9, 0.8)])
-def test_that_many_lifts_place_a_proportion_and_one_batch_fewer_does_not(fraction, goal):
-    needed = lifts_to_place_proportion(fraction, goal, 0.95)
+def test_that_many_lifts_place_a_proportion_and_one_batch_fewer_does_not(fraction, goal, interval):
+    sequential = interval is confidence_sequence
+    needed = lifts_to_place_proportion(fraction, goal, 0.95, sequential=sequential)
 
     def decides(lifts):
-        low, high = clopper_pearson(round(fraction * lifts), lifts, 0.95)
+        low, high = interval(round(fraction * lifts), lifts, 0.95)
         return low >= goal if fraction > goal else high < goal
 
     # Numbers of lifts at which the fraction is one.

@@ -151,6 +151,8 @@ def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]
     for field in ("points", "samples", "gain"):
         if not 0 < getattr(setting, field) < math.inf:
             raise ValueError(f"{field}: must be positive, got {getattr(setting, field)}")
+    if setting.seed < 0:
+        raise ValueError(f"seed: must not be negative, got {setting.seed}")
     if not 0 <= setting.bias_scale < math.inf:
         raise ValueError(f"bias_scale: must not be negative, got {setting.bias_scale}")
     if not 1 <= setting.parity_order <= setting.cube_dims:

@@ -193,6 +193,7 @@ def test_weights_of_nodes_are_honoured_in_flows_and_in_descents():
         ({"samples": 5000}, "digits has 1348 training samples"),
         ({"tree_dims": 3}, "tree_dims: 4 to 12"),
         ({"points": 4}, "points: 4 are too few"),
+        ({"seed": -1}, "seed: must not be negative"),
         ({"bias_scale": -1.0}, "bias_scale: must not be negative"),
     ],
 )
