@@ -44,9 +44,9 @@ class PacConvergenceConfig(PacSetting):
 
     mlp_sizes: tuple[int, ...] = (4, 12, 32)
     """Vertices per hidden layer of the perceptrons, one ladder step each."""
-    convnet_sizes: tuple[int, ...] = (3, 7, 16)
+    convnet_sizes: tuple[int, ...] = (4, 16)
     """Channels per hidden layer of the convolutional lifts."""
-    transformer_sizes: tuple[int, ...] = (2, 4, 8)
+    transformer_sizes: tuple[int, ...] = (2, 8)
     """Streams, heads and perceptrons of the attention lifts."""
     lifts: int = 20
     """Random lifts per size; with --until-width those of the first round."""
@@ -132,7 +132,7 @@ class PacConvergence:
             config,
             targets=("tree",),
             architectures=("mlp",),
-            mlp_sizes=(smallest, max(3 * smallest // 2, smallest + 1)),
+            mlp_sizes=(2 * smallest, max(5 * smallest // 2, 2 * smallest + 1)),
             until_width=None,
         )
 
