@@ -16,7 +16,6 @@ from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.pac import (
     ARCHITECTURES,
     Condition,
-    Ensemble,
     Ladder,
     PacSetting,
     check_pac_setting,
@@ -24,14 +23,15 @@ from sparsejax.claims.pac import (
     decisive,
     ensemble,
     flow_outcomes,
+    forecasts,
     overall,
     rung,
+    start_constant,
 )
 from sparsejax.claims.pac.outcome import ENDED
 from sparsejax.claims.pac_comparison import draw_comparison
 from sparsejax.claims.pac_convergence_figure import draw_pac
 from sparsejax.claims.statistics import bootstrap_slope_interval, median_hitting_time
-from sparsejax.tangent import tangent_constant
 
 # Folded into the seed for initial readouts of restarts, which look for a witness; lifts of the
 # ensemble start at zero, and their keys come from sizes, which are smaller.
@@ -202,7 +202,7 @@ class PacConvergence:
                 and trial.parameters["kind"] == "lift"
                 and trial.parameters["number"] < config.forecasts
             )
-            kappa = _kappa(drawn, lift, config.eps_fraction) if asked else np.nan
+            kappa = start_constant(drawn, lift, config.eps_fraction) if asked else np.nan
             yield outcome | {"kappa": np.asarray(kappa)}
 
     def measure(self, config: PacConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
@@ -225,7 +225,7 @@ class PacConvergence:
             for name, ladder in ladders.items()
             if ladder.status == status
         ]
-        foretold = _forecasts(config, lifts)
+        foretold = forecasts(lifts.values(), config.t1)
         broken = Counter(str(v["flow_status"]) for v in lifts.values() if _broken(v))
         summary: dict[str, Any] = {
             "conditions": {
@@ -255,6 +255,13 @@ class PacConvergence:
             "stopped": _why_it_stopped(config, ladders),
         }
         reason = f"by t = {config.t1:g}: {'; '.join(reasons)}. {_why_it_stopped(config, ladders)}"
+        if foretold["asked"]:
+            reason += (
+                f"; of {foretold['asked']} lifts whose tangent constant was taken at the start, "
+                f"{foretold['foretold']} were foretold to get there if it did not grow, "
+                f"{foretold['foretold_and_failed']} of these wrongly, and "
+                f"{foretold['came_unforetold']} came unforetold"
+            )
         if broken:
             kinds = ", ".join(f"{number} {kind}" for kind, number in broken.items())
             reason += f"; flows that broke off, counted neither way: {kinds}"
@@ -382,34 +389,6 @@ def _why_it_stopped(config: PacConvergenceConfig, ladders: dict[str, Ladder]) ->
             f"{config.until_width:g} with {config.max_lifts} lifts, the most that were allowed"
         )
     return f"{drawn} lifts were drawn, until every interval was at most {config.until_width:g} wide"
-
-
-def _kappa(drawn: Ensemble, lift: int, eps_fraction: float) -> float:
-    """The tangent constant of half the level at the start."""
-    if drawn.loss.weights is not None:
-        return np.nan
-    network, params = drawn.of(lift)
-    loss = drawn.loss
-    level = 0.5 * eps_fraction * drawn.zero_loss
-    return float(tangent_constant(network.apply, params, loss.x, loss.targets, level))
-
-
-def _forecasts(config: PacConvergenceConfig, lifts: Measurements) -> dict[str, int]:
-    """What the tangent constant at the start foretold, would it not grow, and what came."""
-    counts = {"asked": 0, "foretold": 0, "foretold_and_failed": 0, "came_unforetold": 0}
-    for values in lifts.values():
-        if np.isnan(values["kappa"]):
-            continue
-        eps = 0.5 * values["level"]
-        # Bound 2.1 with S = t / kappa^2.
-        gap = values["zero_loss"] - eps
-        promised = eps + 1 / (1 / gap + config.t1 / values["kappa"] ** 2)
-        foretold, reached = promised <= values["level"], bool(values["reached"])
-        counts["asked"] += 1
-        counts["foretold"] += int(foretold)
-        counts["foretold_and_failed"] += int(foretold and not reached)
-        counts["came_unforetold"] += int(reached and not foretold)
-    return counts
 
 
 def _lanes(which: np.ndarray, leaf: jax.Array) -> np.ndarray:

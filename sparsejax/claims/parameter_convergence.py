@@ -1,6 +1,7 @@
 """Whether the parameters converge: exponents of the gradient norm at the end of long flows."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -145,6 +146,16 @@ class ParameterConvergence:
             for start in range(0, config.lifts, BLOCK)
         ]
 
+    def batches(self, config: ParameterConvergenceConfig, trials: list[Trial]) -> list[list[Trial]]:
+        """Each trial by itself: its lifts are what one program measures, on all local devices."""
+        return [[trial] for trial in trials]
+
+    def measure_batch(
+        self, config: ParameterConvergenceConfig, trials: list[Trial]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """As `measure`, one after another."""
+        return (self.measure(config, trial) for trial in trials)
+
     def measure(self, config: ParameterConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The flows of some lifts at two tolerances; all arrays have an axis of lifts."""
         condition, kind = trial.parameters["condition"], trial.parameters["kind"]
@@ -187,6 +198,7 @@ class ParameterConvergence:
                 stop=stop,
                 shared=lambda of: (of.x, of.targets),
                 keep_params=False,
+                devices=jax.local_devices(),
             )
             for tolerance in (rtol, COARSER * rtol)
         )

@@ -1,6 +1,7 @@
 """What sparsity gives and costs at equal parameters: losses, times, and the price of inference."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -149,6 +150,16 @@ class SparsityTradeoff:
         ]
         return flows + costs
 
+    def batches(self, config: SparsityTradeoffConfig, trials: list[Trial]) -> list[list[Trial]]:
+        """Each trial by itself: its lifts are what one program measures, on all local devices."""
+        return [[trial] for trial in trials]
+
+    def measure_batch(
+        self, config: SparsityTradeoffConfig, trials: list[Trial]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """As `measure`, one after another."""
+        return (self.measure(config, trial) for trial in trials)
+
     def measure(self, config: SparsityTradeoffConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The flows of some lifts, or the costs of applying one lift of each in-degree."""
         data = targets.data_by_name(config.data, config.samples, config.seed)
@@ -171,6 +182,7 @@ class SparsityTradeoff:
                 rtol=tolerance,
                 shared=lambda of: (of.x, of.targets),
                 keep_params=False,
+                devices=jax.local_devices(),
             )
             for tolerance in (config.rtol, COARSER * config.rtol)
         )

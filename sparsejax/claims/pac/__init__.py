@@ -14,6 +14,10 @@ from sparsejax.claims.pac.ensemble import (
     ensemble as ensemble,
     shared_data as shared_data,
 )
+from sparsejax.claims.pac.forecast import (
+    forecasts as forecasts,
+    start_constant as start_constant,
+)
 from sparsejax.claims.pac.ladder import (
     Ladder as Ladder,
     Rung as Rung,
