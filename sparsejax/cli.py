@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 # JAX, tyro, matplotlib and the claims are imported by the commands that need them: `list` and
 # `--help` answer at once.
 from sparsejax.claims.registry import CLAIMS
+from sparsejax.command_words import UsageError, named, no_such
+from sparsejax.terminal import print_run, print_table
 
 if TYPE_CHECKING:
     from sparsejax.claims.claim import Claim
@@ -36,14 +37,6 @@ _EPILOG = """exit code:
   2  usage or input error
   3  inconclusive, or not applicable
 """
-
-
-# Options whose value could be taken for the claim's name.
-_TAKE_A_WORD = {"--out", "--preset", "--devices", "--coordinator", "--processes", "--process"}
-
-
-class UsageError(Exception):
-    """What was asked for cannot be done; the message says what can."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +139,9 @@ def _dispatch(words: list[str]) -> int:
     if words[:1] == ["verify"]:
         return _verify(words[1:])
     if words[:1] == ["show"]:
-        return _show(words[1:])
+        from sparsejax.show_command import show
+
+        return show(words[1:])
     options = parser.parse_args(words)
     if options.command == "export":
         return _export(options.folder, options.to)
@@ -162,7 +157,7 @@ def _version() -> str:
 
 def _list() -> int:
     entries = [CLAIMS.entry(name) for name in CLAIMS]
-    _print_table(
+    print_table(
         {"claim": entry.name, "statement": entry.statement, "source": entry.source}
         for entry in entries
     )
@@ -170,7 +165,7 @@ def _list() -> int:
 
 
 def _verify(words: list[str]) -> int:
-    name, rest = _named(words, CLAIMS, "verify", "claim")
+    name, rest = named(words, CLAIMS, "verify", "claim", _EPILOG)
     claim = _claim(name)
     options, config = _parse(claim, rest)
     _check_processes(options)
@@ -208,7 +203,7 @@ def _verify(words: list[str]) -> int:
     elif options.json:
         print(dumps(run.record), end="")
     else:
-        _print_run(run.record, run.rows, run.folder)
+        print_run(run.record, run.rows, run.folder)
     return _EXIT_CODES[run.verdict.status]
 
 
@@ -233,7 +228,7 @@ def _report(folders: list[Path], out: Path) -> int:
             print(f"sparsejax: {error}", file=sys.stderr)
             left_out[str(folder)] = str(error)
             continue
-        _print_run(run.record, run.rows, run.folder)
+        print_run(run.record, run.rows, run.folder)
         done.append((claim, run))
     if len(done) > 1:
         try:
@@ -327,94 +322,9 @@ def _check_processes(options: RunOptions) -> None:
         )
 
 
-def _show(words: list[str]) -> int:
-    from sparsejax.graphs import READY_MADE
-    from sparsejax.show import check_picture, draw
-
-    name, rest = _named(words, READY_MADE, "show", "module")
-    if name not in READY_MADE:
-        raise UsageError(_no_such("module", name, READY_MADE))
-    picture, arguments = _parse_picture(name, rest)
-    try:
-        path = check_picture(name, picture)
-        figure = draw(READY_MADE[name](**arguments), picture)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
-    print(path)
-    return 0
-
-
-def _parse_picture(name: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
-    import tyro
-
-    from sparsejax.graphs import READY_MADE
-    from sparsejax.show import Picture, constructor_options, description
-
-    construct = READY_MADE[name]
-    arguments = make_dataclass(
-        "Arguments",
-        [
-            (option, kind, field(default=default))
-            for option, kind, default in constructor_options(construct)
-        ],
-        frozen=True,
-    )
-    invocation = make_dataclass(
-        "Invocation",
-        [
-            ("picture", tyro.conf.FlagCreatePairsOff[Picture], field(default=Picture())),
-            ("module", arguments, field(default=arguments())),
-        ],
-        frozen=True,
-    )
-    parsed: Any = tyro.cli(
-        invocation,
-        args=words,
-        prog=f"sparsejax show {name}",
-        description=description(construct),
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    return parsed.picture, vars(parsed.module)
-
-
-def _named(
-    words: list[str], known: Mapping[str, Any], command: str, what: str
-) -> tuple[str, list[str]]:
-    # The name decides which options there are, so it is found before they are parsed.
-    places = [
-        place
-        for place, word in enumerate(words)
-        if not word.startswith("-") and not {*words[place - 1 : place]} & _TAKE_A_WORD
-    ]
-    if not places:
-        if {"-h", "--help"} & set(words):
-            print(f"usage: sparsejax {command} {what.upper()} [OPTIONS]\n\n{_all(what, known)}\n")
-            print(f"sparsejax {command} {what.upper()} --help shows the {what}'s options.")
-            if command == "verify":
-                print(f"\n{_EPILOG}", end="")
-            raise SystemExit(0)
-        raise UsageError(f"{command} needs a {what}. {_all(what, known)}")
-    place = next((place for place in places if words[place] in known), places[0])
-    return words[place], words[:place] + words[place + 1 :]
-
-
-def _all(what: str, known: Iterable[str]) -> str:
-    return f"{what.capitalize()}s: {', '.join(known)}"
-
-
-def _no_such(what: str, name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"there is no {what} named {name!r}: {hint}{_all(what, known)}"
-
-
 def _claim(name: str) -> Claim:
     if name not in CLAIMS:
-        raise UsageError(_no_such("claim", name, CLAIMS))
+        raise UsageError(no_such("claim", name, CLAIMS))
     return CLAIMS[name]
 
 
@@ -459,42 +369,5 @@ def _start(claim: Claim, presets: Mapping[str, Any], words: list[str]) -> Any:
     if not presets:
         raise UsageError(f"preset: {claim.name} has none")
     if name not in presets:
-        raise UsageError(_no_such("preset", name, presets))
+        raise UsageError(no_such("preset", name, presets))
     return presets[name]
-
-
-def _print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
-    from sparsejax.runs.report import cell, sentence
-
-    _print_table(rows)
-    budget = "; ".join(f"{name} {cell(size)}" for name, size in record["error_budget"].items())
-    print(f"{sentence(record)}.")
-    print(record["reason"])
-    print(f"margin {cell(record['margin'])}; error budget: {budget or 'none'}")
-    print(f"stored in {folder} (report.html, figure.png, figure.pdf, verdict.json)")
-
-
-def _print_table(rows: Iterable[Mapping[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = list(rows)
-    if not rows:
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in rows[0]:
-        table.add_column(str(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row.values()))
-    # A log or a pipe has no width of its own; rich would take 80 columns.
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    from sparsejax.runs.report import cell
-
-    return cell(value)

@@ -1,0 +1,47 @@
+"""What commands print: the verdict of a run, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Table, verdict, reason, margin and budget of a run, and where it is stored."""
+    from sparsejax.runs.report import cell, sentence
+
+    print_table(rows)
+    budget = "; ".join(f"{name} {cell(size)}" for name, size in record["error_budget"].items())
+    print(f"{sentence(record)}.")
+    print(record["reason"])
+    print(f"margin {cell(record['margin'])}; error budget: {budget or 'none'}")
+    print(f"stored in {folder} (report.html, figure.png, figure.pdf, verdict.json)")
+
+
+def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows of the same columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(str(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row.values()))
+    # A log or a pipe has no width of its own; rich would take 80 columns.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    from sparsejax.runs.report import cell
+
+    return cell(value)
