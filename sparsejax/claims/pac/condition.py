@@ -45,7 +45,7 @@ class PacSetting:
     points: int = 1024
     """Nodes of the cubature rule for the tree, the power of two at or below it; a parity is trained
     on all vertices of the cube."""
-    samples: int = 150
+    samples: int = 100
     """Training samples of real data, and of all targets without population."""
     gain: float = 1.5
     """Weights start as N(0, 1) times gain / sqrt(in-degree x fan-in)."""

@@ -11,7 +11,7 @@ from sparsejax.claims.statistics import mean_interval
 from sparsejax.dynamics import gradient_flows
 
 # Flows end a little below the level, so that the population loss can be told from it.
-STOP_AT = 0.8
+STOP_AT = 0.7
 SAVED_TIMES = 61
 POPULATION_CONFIDENCE = 0.99
 ENDED = ("completed", "reached_loss")

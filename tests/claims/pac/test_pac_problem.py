@@ -23,7 +23,7 @@ from sparsejax.claims.pac import (
     flow_outcomes,
     rung,
 )
-from sparsejax.claims.pac.outcome import hitting_time
+from sparsejax.claims.pac.outcome import STOP_AT, hitting_time
 from sparsejax.claims.pac.pac_data import parity
 
 SETTING = PacSetting(points=64, samples=20, mlp_in_degree=3, parity_order=3)
@@ -77,7 +77,7 @@ def test_flows_end_below_the_level_and_tell_successes_from_failures():
         )
         curve = np.asarray(single.losses)
         if status == "reached_loss":
-            assert outcome["training_loss"] == pytest.approx(0.4, rel=1e-3)
+            assert outcome["training_loss"] == pytest.approx(STOP_AT * 0.5, rel=1e-3)
             expected = hitting_time(outcome["ts"], curve, 0.5)
             assert outcome["hitting_time"] == pytest.approx(expected, rel=2e-3)
         else:
