@@ -297,7 +297,7 @@ def save_times(t1: float) -> np.ndarray:
 
     Example:
         >>> ts = save_times(1e4)
-        >>> len(ts), ts[0], round(float(ts[-1]), 6)
+        >>> len(ts), float(ts[0]), round(float(ts[-1]), 6)
         (98, 0.0, 10000.0)
     """
     count = round(SAVES_PER_DECADE * np.log10(t1 / FIRST_SAVE)) + 1

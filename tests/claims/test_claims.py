@@ -54,6 +54,7 @@ def test_holds_with_a_budget_and_a_picture(name):
     assert rows and all(row.keys() == rows[0].keys() for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SMALL))
 def test_control_does_not_hold(name):
     claim, config, measurements, verdict = run(name, control=True)

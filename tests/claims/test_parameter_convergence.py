@@ -138,6 +138,7 @@ def test_limits_of_a_quantile_are_those_of_scipy(lifts, p):
     assert _limit(values, p, 0.9, +1) == interval.high
 
 
+@pytest.mark.slow
 def test_holds_by_chance_as_seldom_as_it_says():
     """Where just a share of delta does not converge, at most 2.5% of runs may hold."""
     rng = np.random.default_rng(0)

@@ -30,7 +30,10 @@ SETTING = PacSetting(points=64, samples=20, mlp_in_degree=3, parity_order=3)
 LADDERS = {"mlp": (8,), "convnet": (4,), "transformer": (2,)}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])],
+)
 def test_a_lift_is_a_function_of_its_number_and_starts_at_zero(architecture):
     condition, size = Condition("parity", architecture), LADDERS[architecture][0]
     three = ensemble(SETTING, condition, size, [4, 7, 5])
@@ -61,6 +64,7 @@ def test_the_parity_is_trained_on_all_of_the_cube_and_the_tree_judged_by_indepen
     assert tree.population and len(zero) == 8
 
 
+@pytest.mark.slow
 def test_flows_end_below_the_level_and_tell_successes_from_failures():
     drawn = ensemble(SETTING, Condition("parity", "mlp"), 12, range(4))
     outcomes = flow_outcomes(drawn, drawn.params, 0.5, 30.0, 1e-4)
