@@ -12,6 +12,8 @@ import scipy.special
 import sparsejax as sj
 from sparsejax.dynamics import Stop
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 FEATURES, LABELS = RNG.normal(size=(8, 3)), RNG.normal(size=8)
 DESIGN, VALUES = RNG.normal(size=(3, 6)), RNG.normal(size=3)

@@ -161,7 +161,11 @@ def test_stability_interval_is_the_published_one(method, stages):
     assert np.abs(beyond).max() > 1
 
 
-@SOLVERS
+@pytest.mark.parametrize(
+    "method",
+    [RKC2, *(pytest.param(m, marks=pytest.mark.slow) for m in (RKC4, ROCK2, ROCK4))],
+    ids=lambda method: method.__name__,
+)
 def test_agrees_with_an_implicit_method_at_all_saved_times(method):
     y0, args = heat(200, 20.0)  # h rho near 1e3 to 1e4
     ts = np.concatenate([[0.0], np.geomspace(1e-4, 0.4, 30)])

@@ -44,7 +44,7 @@ def assert_equal(expected, found):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("law", [pytest.param("regular", marks=pytest.mark.slow), "binomial"])
+@pytest.mark.parametrize("law", ["regular", pytest.param("binomial", marks=pytest.mark.slow)])
 def test_both_contractions_over_a_sparse_wiring(law):
     """Whole and some weights at a time; one and two sets of points; equal samples alone."""
     lift, params, kernels = perceptron(law)

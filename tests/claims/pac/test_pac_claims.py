@@ -52,7 +52,9 @@ def run(name):
     return claim, config, measurements, claim.judge(config, measurements)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize(
+    "name", ["pac-convergence", pytest.param("discrete-time-pac", marks=pytest.mark.slow)]
+)
 def test_holds_with_a_budget_and_a_picture(name):
     claim, config, measurements, verdict = run(name)
     assert verdict.status == "holds", verdict.reason
@@ -119,6 +121,7 @@ def test_rounds_go_on_until_intervals_that_hold_at_all_looks_are_narrow():
     assert summary["interval_low"]["16"] == pytest.approx((0.05 / 13) ** (1 / 12), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_discrete_time_ends_where_gradient_descent_does():
     claim, config, measurements, verdict = run("discrete-time-pac")
     for found in verdict.summary["phases"].values():
