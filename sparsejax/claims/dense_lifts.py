@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims import dense_lifts_figure
+from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.dense_lifts_contrast import Contrast, contrast
 from sparsejax.claims.matched_lifts import (
@@ -107,15 +108,7 @@ class DenseLifts:
 
     def batches(self, config: DenseLiftsConfig, trials: list[Trial]) -> list[list[Trial]]:
         """Lifts of one condition and size together, at most `BATCH` of them."""
-        groups: dict[tuple[str, int], list[Trial]] = {}
-        for trial in trials:
-            key = trial.parameters["condition"], trial.parameters["size"]
-            groups.setdefault(key, []).append(trial)
-        return [
-            group[start : start + BATCH]
-            for group in groups.values()
-            for start in range(0, len(group), BATCH)
-        ]
+        return together(trials, "condition", "size", at_most=BATCH)
 
     def measure_batch(
         self, config: DenseLiftsConfig, trials: list[Trial]

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import targets
 from sparsejax.bounds import Verdict
+from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.discrete_time_pac_figure import draw_phases
 from sparsejax.claims.pac import (
@@ -163,10 +164,7 @@ class DiscreteTimePac:
         That is what a kill may lose; the rest after one is a batch of another length, and compiles
         once more.
         """
-        together: dict[Any, list[Trial]] = {}
-        for trial in trials:
-            together.setdefault(trial.name.rsplit("-", 1)[0], []).append(trial)
-        return list(together.values())
+        return together(trials, "target", "architecture", "size", "batch_size")
 
     def measure_batch(
         self, config: DiscreteTimePacConfig, trials: list[Trial]

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.stats
 
-from sparsejax.claims.statistics import mean_interval
+from sparsejax.claims.statistics import hitting_time, mean_interval
 
 
 def times_to_level(values: dict[str, np.ndarray], level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -12,18 +12,10 @@ def times_to_level(values: dict[str, np.ndarray], level: float) -> tuple[np.ndar
     Between two saved losses their logarithm is taken to be linear in time. Where the level was not
     reached, the time is the last one.
     """
-    times, reached = [], []
-    for ts, losses in zip(values["ts"], values["losses"], strict=True):
-        below = losses <= level * losses[0]
-        reached.append(bool(below.any()))
-        k = int(np.argmax(below))
-        if not reached[-1]:
-            times.append(float(ts[-1]))
-        else:
-            high, low = np.log(losses[k - 1 : k + 1])
-            share = (high - np.log(level * losses[0])) / (high - low)
-            times.append(float(ts[k - 1] + share * (ts[k] - ts[k - 1])))
-    return np.array(times), np.array(reached)
+    rows = zip(values["ts"], values["losses"], strict=True)
+    hits = np.array([hitting_time(ts, losses, level * losses[0]) for ts, losses in rows])
+    reached = np.isfinite(hits)
+    return np.where(reached, hits, values["ts"][:, -1]), reached
 
 
 def geometric(values: np.ndarray, confidence: float) -> tuple[float, float, float]:

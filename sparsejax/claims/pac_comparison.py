@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
 from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
+from sparsejax.claims.statistics import least_size_at
 
 
 def draw_comparison(runs: Sequence[tuple[str, Any, Measurements, Verdict]]) -> Figure:
@@ -55,7 +56,7 @@ def _draw_run(
     marker = MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
     # Side by side, or the intervals of one size would hide each other.
     shift = 2 ** (0.12 * (place - (count - 1) / 2))
-    number = _learning_number(sizes, low, delta)
+    number = least_size_at(dict(zip(sizes.tolist(), low, strict=True)), 1 - delta)
     found = "none" if number is None else str(number)
     axes.errorbar(
         sizes * shift,
@@ -87,9 +88,3 @@ def _success(
         for name in ("success_fraction", "interval_low", "interval_high")
     )
     return sizes, fraction, low, high
-
-
-def _learning_number(sizes: np.ndarray, low: np.ndarray, delta: float) -> int | None:
-    enough = low >= 1 - delta
-    beyond = np.logical_and.accumulate(enough[::-1])[::-1]
-    return int(sizes[beyond][0]) if beyond.any() else None

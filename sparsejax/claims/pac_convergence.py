@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
+from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.pac import (
     ARCHITECTURES,
@@ -163,17 +164,8 @@ class PacConvergence:
         That is what a kill may lose. A batch of another length (the rest after a kill, a later
         round, which has no restarts) compiles once more.
         """
-        together: dict[Any, list[Trial]] = {}
-        for trial in trials:
-            given = trial.parameters
-            which = given["target"], given["architecture"], given["size"]
-            together.setdefault(which, []).append(trial)
         most = config.lifts + config.restarts
-        return [
-            group[first : first + most]
-            for group in together.values()
-            for first in range(0, len(group), most)
-        ]
+        return together(trials, "target", "architecture", "size", at_most=most)
 
     def measure_batch(
         self, config: PacConvergenceConfig, trials: list[Trial]
@@ -225,6 +217,7 @@ class PacConvergence:
             for name, ladder in ladders.items()
             if ladder.status == status
         ]
+        stopped = _why_it_stopped(config, ladders)
         foretold = forecasts(lifts.values(), config.t1)
         broken = Counter(str(v["flow_status"]) for v in lifts.values() if _broken(v))
         summary: dict[str, Any] = {
@@ -252,9 +245,9 @@ class PacConvergence:
             "forecasts": foretold,
             "eps_fraction": config.eps_fraction,
             "delta": config.delta,
-            "stopped": _why_it_stopped(config, ladders),
+            "stopped": stopped,
         }
-        reason = f"by t = {config.t1:g}: {'; '.join(reasons)}. {_why_it_stopped(config, ladders)}"
+        reason = f"by t = {config.t1:g}: {'; '.join(reasons)}. {stopped}"
         if foretold["asked"]:
             reason += (
                 f"; of {foretold['asked']} lifts whose tangent constant was taken at the start, "

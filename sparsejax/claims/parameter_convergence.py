@@ -1,7 +1,6 @@
 """Whether the parameters converge: exponents of the gradient norm at the end of long flows."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import targets
 from sparsejax.bounds import Verdict
+from sparsejax.claims.batching import EachTrialByItself
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.finite_length import LiftTail, finite_length
 from sparsejax.claims.lift_ensemble import lift_ensemble, parameter_count, size_of
@@ -75,7 +75,7 @@ class ParameterConvergenceConfig(LiftSetting):
     """Level of the intervals, over lifts."""
 
 
-class ParameterConvergence:
+class ParameterConvergence(EachTrialByItself):
     """Path lengths and exponents of the gradient norm; sparse lifts that fit their samples decide.
 
     A path has finite length where `||grad L|| ~ t^-p` with p > 1; then parameters converge.
@@ -145,16 +145,6 @@ class ParameterConvergence:
             for kind in KINDS
             for start in range(0, config.lifts, BLOCK)
         ]
-
-    def batches(self, config: ParameterConvergenceConfig, trials: list[Trial]) -> list[list[Trial]]:
-        """Each trial by itself: its lifts are what one program measures, on all local devices."""
-        return [[trial] for trial in trials]
-
-    def measure_batch(
-        self, config: ParameterConvergenceConfig, trials: list[Trial]
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """As `measure`, one after another."""
-        return (self.measure(config, trial) for trial in trials)
 
     def measure(self, config: ParameterConvergenceConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The flows of some lifts at two tolerances; all arrays have an axis of lifts."""

@@ -1,7 +1,6 @@
 """What sparsity gives and costs at equal parameters: losses, times, and the price of inference."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import targets
 from sparsejax.bounds import Verdict
+from sparsejax.claims.batching import EachTrialByItself
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.inference_cost import bytes_held, inference_costs, products
 from sparsejax.claims.lift_ensemble import lift_ensemble, size_of
@@ -67,7 +67,7 @@ class SparsityTradeoffConfig(LiftSetting):
     """Level of the intervals, over lifts; those of ratios are for all in-degrees together."""
 
 
-class SparsityTradeoff:
+class SparsityTradeoff(EachTrialByItself):
     """Test losses of sparse and dense lifts decide; time, memory and latency are beside them.
 
     At equal parameters multiply-adds are equal but for biases, so that sparsity promises no cheaper
@@ -149,16 +149,6 @@ class SparsityTradeoff:
             for parameters in dict.fromkeys(config.inference_parameters)
         ]
         return flows + costs
-
-    def batches(self, config: SparsityTradeoffConfig, trials: list[Trial]) -> list[list[Trial]]:
-        """Each trial by itself: its lifts are what one program measures, on all local devices."""
-        return [[trial] for trial in trials]
-
-    def measure_batch(
-        self, config: SparsityTradeoffConfig, trials: list[Trial]
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """As `measure`, one after another."""
-        return (self.measure(config, trial) for trial in trials)
 
     def measure(self, config: SparsityTradeoffConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The flows of some lifts, or the costs of applying one lift of each in-degree."""

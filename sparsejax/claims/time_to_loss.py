@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.claims.plain_descent import PLAIN, SAMPLING, at_step_size
-from sparsejax.claims.statistics import mean_interval
+from sparsejax.claims.statistics import hitting_time, mean_interval
 from sparsejax.dynamics import (
     SquaredLoss,
     Stop,
@@ -180,14 +180,7 @@ def steps_to(losses: Float[np.ndarray, " s"], target: float) -> float:
         >>> steps_to(np.array([1.0, 0.5, 0.125]), 0.25), steps_to(np.array([1.0, np.nan]), 0.25)
         (48.0, inf)
     """
-    below = losses <= target
-    if not below.any():
-        return math.inf
-    after = int(np.argmax(below))
-    if after == 0:
-        return 0.0
-    high, low = np.log(losses[after - 1 : after + 1])
-    return float(RECORD_EVERY * (after - 1 + (high - np.log(target)) / (high - low)))
+    return hitting_time(RECORD_EVERY * np.arange(len(losses), dtype=float), losses, target)
 
 
 def _seconds(run: Callable[[], Any]) -> float:

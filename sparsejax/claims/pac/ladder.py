@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from sparsejax.claims.statistics import (
     clopper_pearson,
     confidence_sequence,
+    least_size_at,
     lifts_to_place_proportion,
     underpowered,
 )
@@ -109,12 +110,7 @@ class Ladder:
     @property
     def learning_number(self) -> int | None:
         """The least size at and beyond which every lower limit is at least the goal."""
-        found = None
-        for rung in reversed(self.rungs):
-            if rung.low < self.goal:
-                break
-            found = rung.size
-        return found
+        return least_size_at({rung.size: rung.low for rung in self.rungs}, self.goal)
 
     @property
     def approximation_number(self) -> int | None:

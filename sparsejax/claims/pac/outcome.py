@@ -4,10 +4,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from sparsejax.claims.pac.ensemble import Ensemble, shared_data
-from sparsejax.claims.statistics import mean_interval
+from sparsejax.claims.statistics import hitting_time, mean_interval
 from sparsejax.dynamics import gradient_flows
 
 # Flows end a little below the level, so that the population loss can be told from it.
@@ -45,7 +44,7 @@ def flow_outcomes(
     )
     end: Any = flows.end
     losses = np.asarray(flows.losses)
-    ends = np.asarray(jax.device_get(flows.status_time), float)
+    ends = np.asarray(flows.status_time, float)
     final = np.asarray(ensemble.losses(end))
     fresh = np.asarray(ensemble.fresh_losses(end)) if ensemble.fresh else None
     statuses = np.asarray(flows.status)
@@ -71,7 +70,6 @@ def flow_outcomes(
                 "losses": losses[lift],
                 "zero_loss": np.asarray(zero),
                 "level": np.asarray(level),
-                "best_loss": np.asarray(np.nanmin(curve) if ended else np.nan),
                 "loss": np.asarray(estimate),
                 "error": np.asarray(error),
                 "training_loss": np.asarray(final[lift]),
@@ -88,27 +86,3 @@ def flow_outcomes(
             }
         )
     return outcomes
-
-
-def hitting_time(
-    ts: Float[np.ndarray, " s"], losses: Float[np.ndarray, " s"], level: float
-) -> float:
-    """When the loss first is at most `level`, between saved times linearly in its logarithm.
-
-    Infinite where it never is. Times that were not reached (NaN losses) are passed over.
-
-    >>> hitting_time(np.array([0.0, 2.0]), np.array([4.0, 1.0]), 2.0)
-    1.0
-    """
-    known = np.isfinite(losses)
-    order = np.argsort(ts[known], kind="stable")
-    ts, losses = ts[known][order], losses[known][order]
-    below = np.flatnonzero(losses <= level)
-    if not len(below):
-        return np.inf
-    at = int(below[0])
-    if at == 0:
-        return float(ts[0])
-    before, after = np.log(losses[at - 1 : at + 1])
-    share = (before - np.log(level)) / (before - after)
-    return float(ts[at - 1] + share * (ts[at] - ts[at - 1]))

@@ -2,6 +2,7 @@
 
 from sparsejax.claims.statistics.hitting_times import (
     MedianTime as MedianTime,
+    hitting_time as hitting_time,
     median_hitting_time as median_hitting_time,
 )
 from sparsejax.claims.statistics.means import mean_interval as mean_interval
@@ -17,6 +18,7 @@ from sparsejax.claims.statistics.proportions import (
     compare_proportions as compare_proportions,
     difference_of_proportions as difference_of_proportions,
     learning_number as learning_number,
+    least_size_at as least_size_at,
 )
 from sparsejax.claims.statistics.sequential import (
     confidence_sequence as confidence_sequence,

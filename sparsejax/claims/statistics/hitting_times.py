@@ -9,6 +9,30 @@ import scipy.stats
 from jaxtyping import Bool, Float
 
 
+def hitting_time(
+    ts: Float[np.ndarray, " s"], losses: Float[np.ndarray, " s"], level: float
+) -> float:
+    """When the loss first is at most `level`, between saved times linearly in its logarithm.
+
+    Infinite where it never is. Times that were not reached (NaN losses) are passed over.
+
+    >>> hitting_time(np.array([0.0, 2.0]), np.array([4.0, 1.0]), 2.0)
+    1.0
+    """
+    known = np.isfinite(losses)
+    order = np.argsort(ts[known], kind="stable")
+    ts, losses = ts[known][order], losses[known][order]
+    below = np.flatnonzero(losses <= level)
+    if not len(below):
+        return np.inf
+    at = int(below[0])
+    if at == 0:
+        return float(ts[0])
+    before, after = np.log(losses[at - 1 : at + 1])
+    share = (before - np.log(level)) / (before - after)
+    return float(ts[at - 1] + share * (ts[at] - ts[at - 1]))
+
+
 @dataclasses.dataclass(frozen=True)
 class MedianTime:
     """A median with its interval; infinite where too few lifts were seen to reach the level."""

@@ -58,9 +58,20 @@ def learning_number(
         >>> learning_number({8: 3, 16: 20, 32: 20}, {8: 20, 16: 20, 32: 20}, 0.2, 0.95)
         16
     """
+    lows = {s: clopper_pearson(successes[s], trials[s], confidence)[0] for s in successes}
+    return least_size_at(lows, 1 - delta)
+
+
+def least_size_at(lows: Mapping[int, float], goal: float) -> int | None:
+    """The least size at and beyond which every lower limit is at least the goal; None: none is.
+
+    Example:
+        >>> least_size_at({8: 0.9, 16: 0.7, 32: 0.9, 64: 0.8}, 0.8)
+        32
+    """
     found = None
-    for size in sorted(successes, reverse=True):
-        if clopper_pearson(successes[size], trials[size], confidence)[0] < 1 - delta:
+    for size in sorted(lows, reverse=True):
+        if lows[size] < goal:
             break
         found = size
     return found

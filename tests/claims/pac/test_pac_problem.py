@@ -23,8 +23,9 @@ from sparsejax.claims.pac import (
     flow_outcomes,
     rung,
 )
-from sparsejax.claims.pac.outcome import STOP_AT, hitting_time
+from sparsejax.claims.pac.outcome import STOP_AT
 from sparsejax.claims.pac.pac_data import parity
+from sparsejax.claims.statistics import hitting_time
 
 SETTING = PacSetting(points=64, samples=20, mlp_in_degree=3, parity_order=3)
 LADDERS = {"mlp": (8,), "convnet": (4,), "transformer": (2,)}
