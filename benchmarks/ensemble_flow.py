@@ -76,7 +76,7 @@ def candidates(lanes: int, size: int, chunks: tuple[int, ...], every: bool) -> d
             T1,
             saveat=ts,
             rtol=RTOL,
-            shared=lambda loss: (loss.x, loss.targets),
+            shared=lambda loss: loss.data,
             **options,
         )
         return jax.vmap(vector)(jax.block_until_ready(flows.end))

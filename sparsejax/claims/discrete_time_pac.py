@@ -364,7 +364,7 @@ def _chunk(
         flat = x.reshape(batch, -1)
         return x, _TREE(flat.shape[1])(flat)
 
-    def one(lift, at, key, eta, x, y, weights):
+    def one(lift, at, key, eta, x, y, weights=None):
         loss, step = squared_loss(lift.apply, x, y, weights), optax.sgd(eta)
         if batch == 0:
             run = gradient_descent(loss, at, step, CHUNK, save_every=SAVE_EVERY)
@@ -372,17 +372,15 @@ def _chunk(
             run = sgd(loss, at, step, CHUNK, key=key, generator=generator, save_every=SAVE_EVERY)
         return run.final, run.losses[1:]
 
-    data = drawn.loss.x, drawn.loss.targets, drawn.loss.weights
-    return over_devices(one, (drawn.stacked, params, keys), (eta, *data))
+    return over_devices(one, (drawn.stacked, params, keys), (eta, *drawn.loss.data))
 
 
 @eqx.filter_jit
 def _sharpness(drawn: Ensemble, params: Any) -> Array:
-    def one(lift, at, x, y, weights):
+    def one(lift, at, x, y, weights=None):
         return sharpness(squared_loss(lift.apply, x, y, weights), at)
 
-    data = drawn.loss.x, drawn.loss.targets, drawn.loss.weights
-    return over_devices(one, (drawn.stacked, params), data)
+    return over_devices(one, (drawn.stacked, params), drawn.loss.data)
 
 
 CLAIM = DiscreteTimePac()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from sparsejax import graphs, lifts
-from sparsejax.claims.setting import LiftSetting
+from sparsejax.claims.setting import LiftDraw, LiftSetting
+from sparsejax.dynamics import squared_loss
 
 
 def parameter_count(dims: int, hidden: int, size: int, in_degree: int) -> int:
@@ -48,24 +49,26 @@ def size_of(parameters: int, dims: int, hidden: int, in_degree: int | None) -> i
 
 
 @eqx.filter_jit
-def _draw(
-    keys: Key[Array, " m"],
-    module: graphs.PerceptronModule,
-    size: int,
-    degrees: tuple[tuple[str, int], ...] | None,
-    config: LiftSetting,
-) -> tuple[lifts.Lift, lifts.Params]:
-    def one(key: Array) -> tuple[lifts.Lift, lifts.Params]:
-        lift_key, weight_key = jax.random.split(key)
-        if degrees is None:
-            lift = lifts.dense_lift(module, size)
-        else:
-            lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
-        return lift, lift.init(
-            weight_key, gain=config.gain, bias_scale=config.bias_scale, zero_outputs=True
-        )
+def drawn_lifts(draw: LiftDraw, keys: Key[Array, " m"]) -> tuple[lifts.Lift, lifts.Params]:
+    """A lift a key, in one program; arrays have a leading axis of lifts."""
+    return eqx.filter_vmap(draw)(keys)
 
-    return eqx.filter_vmap(one)(keys)
+
+@eqx.filter_jit
+def losses_of(
+    drawn: lifts.Lift,
+    params: lifts.Params,
+    x: Array,
+    y: Array,
+    weights: Array | None = None,
+) -> Float[Array, " m"]:
+    """The squared loss of every lift at its parameters, on data that all have in common."""
+
+    def single(lane: tuple[lifts.Lift, lifts.Params]) -> Float[Array, ""]:
+        return squared_loss(lane[0].apply, x, y, weights)(lane[1])
+
+    # One after another: the activations of all at once may not fit.
+    return jax.lax.map(single, (drawn, params))
 
 
 def lift_ensemble(
@@ -91,4 +94,5 @@ def lift_ensemble(
             (f"h{layer}", min(in_degree, dims if layer == 1 else size))
             for layer in range(1, config.hidden + 1)
         )
-    return _draw(keys, module, size, degrees, config)
+    draw = LiftDraw(module, size, degrees, config.gain, config.bias_scale, config.law)
+    return drawn_lifts(draw, keys)

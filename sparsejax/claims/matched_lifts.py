@@ -9,10 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from sparsejax import graphs, lifts, targets
-from sparsejax.claims.setting import LiftSetting, base_module, sparse_in_degrees
+from sparsejax.claims.lift_ensemble import drawn_lifts, losses_of
+from sparsejax.claims.setting import LiftDraw, LiftSetting, base_module, sparse_in_degrees
 from sparsejax.dynamics import gradient_flows, squared_loss
 
 SPARSE = "sparse"
@@ -75,30 +75,6 @@ def _base(config: LiftSetting) -> tuple[graphs.PerceptronModule, dict[str, int]]
     return base_module(config, data), sparse_in_degrees(config, data.dims)
 
 
-@eqx.filter_jit
-def _draw(
-    module: graphs.PerceptronModule,
-    size: int,
-    degrees: tuple[tuple[str, int], ...] | None,
-    config: LiftSetting,
-    keys: Array,
-) -> tuple[Any, Any]:
-    def one(key: Array) -> tuple[lifts.Lift, lifts.Params]:
-        lift_key, weight_key = jax.random.split(key)
-        if degrees is None:
-            lift = lifts.dense_lift(module, size)
-        else:
-            lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
-        # One law for all: the spread of a weight is that of its vertex's fan-in. The readout
-        # starts at zero, so that every flow starts at the loss of the zero function.
-        params = lift.init(
-            weight_key, gain=config.gain, bias_scale=config.bias_scale, zero_outputs=True
-        )
-        return lift, params
-
-    return eqx.filter_vmap(one)(keys)
-
-
 def train(
     config: Any, condition: str, size: int, numbers: Sequence[int]
 ) -> list[dict[str, np.ndarray]]:
@@ -117,7 +93,8 @@ def train(
     module, by_vertex = _base(config)
     wide = size if condition == SPARSE else dense_size(config, size, condition)
     degrees = tuple(by_vertex.items()) if condition == SPARSE else None
-    ensemble, params = _draw(module, wide, degrees, config, keys)
+    draw = LiftDraw(module, wide, degrees, config.gain, config.bias_scale, config.law)
+    ensemble, params = drawn_lifts(draw, keys)
     loss = squared_loss(ensemble.apply, x, y)
     zero = float(jnp.mean(jnp.sum(y**2, axis=-1)))
     level = config.eps_fraction * zero
@@ -129,19 +106,18 @@ def train(
             config.t1,
             rtol=config.rtol,
             stop=jnp.full(len(numbers), threshold),
-            shared=lambda loss: (loss.x, loss.targets),
+            shared=lambda loss: loss.data,
             keep_params=False,
-            # One lift at a time has no use for a second device.
-            devices=jax.local_devices() if len(numbers) > 1 < jax.local_device_count() else None,
+            devices=jax.local_devices(),
         )
 
     def test_losses(end: Any) -> np.ndarray:
-        return np.asarray(_losses(ensemble, end, x_test, y_test))
+        return np.asarray(losses_of(ensemble, end, x_test, y_test))
 
     # No loss is below zero: the second never stops, and runs the program of the first.
     until, whole = flow(level), flow(-1.0)
     ends = {
-        "final_loss": np.asarray(_losses(ensemble, whole.end, x, y)),
+        "final_loss": np.asarray(losses_of(ensemble, whole.end, x, y)),
         "test_loss": test_losses(whole.end),
         "test_loss_at_level": test_losses(until.end),
     }
@@ -161,11 +137,3 @@ def train(
         }
         for lane in range(len(numbers))
     ]
-
-
-@eqx.filter_jit
-def _losses(ensemble: lifts.Lift, params: Any, x: Array, y: Array) -> Array:
-    def one(lift: lifts.Lift, theta: Any) -> Array:
-        return squared_loss(lift.apply, x, y)(theta)
-
-    return eqx.filter_vmap(one)(ensemble, params)

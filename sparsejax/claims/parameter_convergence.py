@@ -186,7 +186,7 @@ class ParameterConvergence(EachTrialByItself):
                 saveat=save_times(t1),
                 rtol=tolerance,
                 stop=stop,
-                shared=lambda of: (of.x, of.targets),
+                shared=lambda of: of.data,
                 keep_params=False,
                 devices=jax.local_devices(),
             )

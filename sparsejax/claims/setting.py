@@ -1,7 +1,7 @@
 """What most claims share: data, a module, a random lift of it, and the loss that joins them."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -119,16 +119,38 @@ def sparse_in_degrees(config: LiftSetting, dims: int) -> dict[str, int]:
     return degrees | {"h1": min(config.in_degree, dims)}
 
 
+@dataclasses.dataclass(frozen=True)
+class LiftDraw:
+    """How a claim draws a lift and its parameters from a key; readouts start at zero.
+
+    So every flow starts at the loss of the function zero. `in_degrees`: by edge or target vertex;
+    None: dense. The spread of a weight is that of its vertex's fan-in, for all kinds alike.
+    """
+
+    module: graphs.PerceptronModule
+    size: int
+    in_degrees: tuple[tuple[str, int], ...] | None
+    gain: float
+    bias_scale: float
+    law: LawName = "regular"
+
+    def __call__(self, key: Array) -> tuple[lifts.Lift, lifts.Params]:
+        """The lift of this key."""
+        lift_key, weight_key = jax.random.split(key)
+        if self.in_degrees is None:
+            lift = lifts.dense_lift(self.module, self.size)
+        else:
+            lift = lifts.random_sparse_lift(
+                lift_key, self.module, self.size, dict(self.in_degrees), law=self.law
+            )
+        return lift, lift.init(
+            weight_key, gain=self.gain, bias_scale=self.bias_scale, zero_outputs=True
+        )
+
+
 @eqx.filter_jit
-def _draw(
-    module: graphs.PerceptronModule, size: int, degrees: Any, config: LiftSetting, key: Array
-) -> tuple[lifts.Lift, lifts.Params]:
-    lift_key, weight_key = jax.random.split(key)
-    lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law=config.law)
-    params = lift.init(
-        weight_key, gain=config.gain, bias_scale=config.bias_scale, zero_outputs=True
-    )
-    return lift, params
+def _drawn(draw: LiftDraw, key: Array) -> tuple[lifts.Lift, lifts.Params]:
+    return draw(key)
 
 
 def problem(config: LiftSetting, size: int, number: int) -> Problem:
@@ -140,7 +162,9 @@ def problem(config: LiftSetting, size: int, number: int) -> Problem:
     data = targets.data_by_name(config.data, config.samples, config.seed)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), size), number)
     degrees = tuple(sparse_in_degrees(config, data.dims).items())
-    lift, params = _draw(base_module(config, data), size, degrees, config, key)
+    module = base_module(config, data)
+    draw = LiftDraw(module, size, degrees, config.gain, config.bias_scale, config.law)
+    lift, params = _drawn(draw, key)
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
     return Problem(lift, params, *(jnp.asarray(array, float) for array in arrays))
 

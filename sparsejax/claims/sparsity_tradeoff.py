@@ -1,7 +1,7 @@
 """What sparsity gives and costs at equal parameters: losses, times, and the price of inference."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsejax import targets
+from sparsejax import lifts, targets
 from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import EachTrialByItself
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.inference_cost import bytes_held, inference_costs, products
-from sparsejax.claims.lift_ensemble import lift_ensemble, size_of
+from sparsejax.claims.lift_ensemble import lift_ensemble, losses_of, size_of
 from sparsejax.claims.loss_comparison import (
     geometric,
     lifts_needed,
@@ -170,16 +170,14 @@ class SparsityTradeoff(EachTrialByItself):
                 config.t1,
                 saveat=config.t1 * np.linspace(0, 1, SAVES) ** 3,
                 rtol=tolerance,
-                shared=lambda of: (of.x, of.targets),
+                shared=lambda of: of.data,
                 keep_params=False,
                 devices=jax.local_devices(),
             )
             for tolerance in (config.rtol, COARSER * config.rtol)
         )
         test = [
-            np.asarray(
-                jax.jit(jax.vmap(lambda f, p: SquaredLoss(f, x_test, y_test)(p)))(loss.f, flow.end)
-            )
+            np.asarray(losses_of(lift, cast(lifts.Params, flow.end), x_test, y_test))
             for flow in (fine, coarse)
         ]
         count = len(numbers)

@@ -60,7 +60,7 @@ def gradient_flows(
     `params`: as for one flow, with a leading axis of M lanes on every array. `loss`: a pytree
     callable with the same axis on every array that it holds, such as `squared_loss` of
     `lifts.apply` for lifts drawn under `vmap`; arrays that all lanes have in common are the nodes
-    that `shared` selects, `lambda loss: (loss.x, loss.targets)` for the same data. A function
+    that `shared` selects, `lambda loss: loss.data` for the same data. A function
     without arrays is the loss of all lanes. New lifts, parameters and data of one size run the same
     program. `saveat`: increasing times in `[0, t1]`, by default 0 and `t1`.
 

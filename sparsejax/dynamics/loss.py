@@ -33,6 +33,12 @@ class Loss(eqx.Module):
         """Number of samples."""
         return self.targets.shape[0]
 
+    @property
+    def data(self) -> tuple[PyTree, ...]:
+        """Inputs and targets, and weights where there are some: all but the function."""
+        weights = () if self.weights is None else (self.weights,)
+        return self.x, self.targets, *weights
+
     @abc.abstractmethod
     def per_sample(self, outputs: Float[Array, "n *c"], targets: Array) -> Float[Array, " n"]:
         """The loss of each sample, from outputs and targets."""

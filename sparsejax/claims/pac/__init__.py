@@ -12,7 +12,6 @@ from sparsejax.claims.pac.condition import (
 from sparsejax.claims.pac.ensemble import (
     Ensemble as Ensemble,
     ensemble as ensemble,
-    shared_data as shared_data,
 )
 from sparsejax.claims.pac.forecast import (
     forecasts as forecasts,

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sparsejax import graphs, lifts
+from sparsejax import lifts
+from sparsejax.claims.lift_ensemble import drawn_lifts, losses_of
 from sparsejax.claims.pac.condition import (
     Condition,
     PacSetting,
@@ -15,6 +16,7 @@ from sparsejax.claims.pac.condition import (
     in_degrees,
     input_shape,
 )
+from sparsejax.claims.setting import LiftDraw
 from sparsejax.dynamics import SquaredLoss, squared_loss
 
 
@@ -49,23 +51,16 @@ class Ensemble(eqx.Module):
 
     def losses(self, params: lifts.Params) -> Float[Array, " m"]:
         """The training loss of every lift at `params`."""
-        return _of_all(self.stacked, params, self.loss.x, self.loss.targets, self.loss.weights)
+        return losses_of(self.stacked, params, *self.loss.data)
 
     def fresh_losses(self, params: lifts.Params) -> Float[Array, "m r"]:
         """The loss of every lift at `params` on each set of independent inputs."""
-        losses = [_of_all(self.stacked, params, x, y, None) for x, y in self.fresh]
+        losses = [losses_of(self.stacked, params, x, y) for x, y in self.fresh]
         return jnp.stack(losses, axis=1)
 
     def of(self, number: int) -> tuple[lifts.Lift, lifts.Params]:
         """One of the lifts, and its parameters."""
         return jax.tree.map(lambda leaf: leaf[number], (self.stacked, self.params))
-
-
-def shared_data(loss: SquaredLoss) -> tuple:
-    """The arrays that all lifts of an ensemble have in common, for `gradient_flows(shared=...)`."""
-    if loss.weights is None:
-        return loss.x, loss.targets
-    return loss.x, loss.targets, loss.weights
 
 
 def ensemble(
@@ -79,7 +74,8 @@ def ensemble(
     which = jnp.asarray(numbers)
     keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(which)
     degrees = tuple(in_degrees(module, setting.in_degree(condition.architecture)).items())
-    drawn, params = _draw(module, size, degrees, setting.gain, setting.bias_scale, keys)
+    draw = LiftDraw(module, size, degrees, setting.gain, setting.bias_scale)
+    drawn, params = drawn_lifts(draw, keys)
 
     def placed(x) -> Array:
         return jnp.asarray(x, float).reshape(len(x), *shape)
@@ -88,35 +84,6 @@ def ensemble(
     loss = squared_loss(drawn.apply, placed(data.x), jnp.asarray(data.y, float), weights)
     fresh = tuple((placed(x), jnp.asarray(y, float)) for x, y in data.fresh)
     return Ensemble(drawn, params, loss, fresh, which, data.population)
-
-
-@eqx.filter_jit
-def _draw(
-    module: graphs.PerceptronModule,
-    size: int,
-    degrees: tuple,
-    gain: float,
-    bias_scale: float,
-    keys: Array,
-) -> tuple[lifts.Lift, lifts.Params]:
-    def draw(key: Array) -> tuple[lifts.Lift, lifts.Params]:
-        lift_key, weight_key = jax.random.split(key)
-        lift = lifts.random_sparse_lift(lift_key, module, size, dict(degrees), law="regular")
-        params = lift.init(weight_key, gain=gain, bias_scale=bias_scale, zero_outputs=True)
-        return lift, params
-
-    return jax.vmap(draw)(keys)
-
-
-@eqx.filter_jit
-def _of_all(
-    drawn: lifts.Lift, params: lifts.Params, x: Array, y: Array, weights: Array | None
-) -> Float[Array, " m"]:
-    def single(lane: tuple[lifts.Lift, lifts.Params]) -> Float[Array, ""]:
-        return squared_loss(lane[0].apply, x, y, weights)(lane[1])
-
-    # One after another: the activations of all at once may not fit.
-    return jax.lax.map(single, (drawn, params))
 
 
 @eqx.filter_jit

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sparsejax.claims.pac.ensemble import Ensemble, shared_data
+from sparsejax.claims.pac.ensemble import Ensemble
 from sparsejax.claims.statistics import hitting_time, mean_interval
 from sparsejax.dynamics import gradient_flows
 
@@ -38,7 +38,7 @@ def flow_outcomes(
         saveat=ts,
         rtol=rtol,
         stop=np.full(ensemble.count, STOP_AT * level),
-        shared=shared_data,
+        shared=lambda loss: loss.data,
         keep_params=False,
         devices=jax.local_devices(),
     )
