@@ -341,13 +341,13 @@ def _parse(claim: Claim, words: list[str]) -> tuple[RunOptions, Any]:
         ],
         frozen=True,
     )
-    named = f" Presets: {', '.join(presets)}." if presets else ""
+    known = f" Presets: {', '.join(presets)}." if presets else ""
     try:
         parsed: Any = tyro.cli(
             invocation,
             args=words,
             prog=f"sparsejax verify {claim.name}",
-            description=f"{claim.statement} Source: {claim.source}.{named}",
+            description=f"{claim.statement} Source: {claim.source}.{known}",
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except ValueError as error:

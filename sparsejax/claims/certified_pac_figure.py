@@ -7,7 +7,16 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
-from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, RED, panels, paper_style
+from sparsejax.claims.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    interval_bars,
+    panels,
+    paper_style,
+)
 from sparsejax.claims.size_ladder import trial_size
 
 
@@ -38,10 +47,12 @@ def _fractions(axes, config, summary, sizes) -> None:
         np.array([summary[name][str(size)] for size in sizes])
         for name in ("certified_fraction", "interval_low", "interval_high")
     )
-    axes.errorbar(
+    interval_bars(
+        axes,
         sizes,
         fraction,
-        yerr=[fraction - low, high - fraction],
+        low,
+        high,
         fmt="o",
         color=BLUE,
         capsize=3,

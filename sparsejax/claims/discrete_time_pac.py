@@ -19,7 +19,6 @@ from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.discrete_time_pac_figure import draw_phases
 from sparsejax.claims.pac import (
-    ARCHITECTURES,
     Condition,
     Ensemble,
     PacSetting,
@@ -78,10 +77,6 @@ class DiscreteTimePacConfig(PacSetting):
     t1: float = 60.0
     """Flow time of every run: the sum of its steps, rounded up to whole hundreds of them."""
 
-    def sizes(self, architecture: str) -> tuple[int, ...]:
-        """The ladder of an architecture, small sizes first."""
-        return tuple(sorted(getattr(self, f"{architecture}_sizes")))
-
 
 class DiscreteTimePac:
     """Where the conclusion of the theorem ends, in step size, for each batch size and size."""
@@ -115,7 +110,7 @@ class DiscreteTimePac:
             raise ValueError(f"targets: {real[0]} has no fresh samples; choose parity or tree")
         if not config.population:
             raise ValueError("population: this claim is about the population loss alone")
-        check_pac_setting(config, {name: config.sizes(name) for name in ARCHITECTURES})
+        check_pac_setting(config)
         if config.lifts < 1:
             raise ValueError(f"lifts: at least one is needed, got {config.lifts}")
         for field, least in (("batch_sizes", 0), ("step_sizes", 1e-9)):

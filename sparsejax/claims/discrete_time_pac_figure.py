@@ -7,10 +7,8 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
-from sparsejax.claims.drawing import GREY, PALETTE, paper_style
+from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, interval_bars, paper_style
 from sparsejax.claims.pac import conditions
-
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw_phases(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
@@ -32,12 +30,14 @@ def draw_phases(config: Any, measurements: Measurements, verdict: Verdict) -> Fi
                         np.array([phases[key][str(eta)] for eta in etas])
                         for key in ("fraction", "low", "high")
                     )
-                    panel.errorbar(
+                    interval_bars(
+                        panel,
                         etas * 1.06 ** (number - (len(config.batch_sizes) - 1) / 2),
                         fraction,
-                        yerr=[np.maximum(fraction - low, 0), np.maximum(high - fraction, 0)],
+                        low,
+                        high,
                         color=PALETTE[number % len(PALETTE)],
-                        marker=_MARKERS[number % len(_MARKERS)],
+                        marker=MARKERS[number % len(MARKERS)],
                         ms=4,
                         lw=1,
                         capsize=2,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
-from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
+from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, interval_bars, panels, paper_style
 from sparsejax.claims.statistics import least_size_at
 
 
@@ -58,10 +58,12 @@ def _draw_run(
     shift = 2 ** (0.12 * (place - (count - 1) / 2))
     number = least_size_at(dict(zip(sizes.tolist(), low, strict=True)), 1 - delta)
     found = "none" if number is None else str(number)
-    axes.errorbar(
+    interval_bars(
+        axes,
         sizes * shift,
         fraction,
-        yerr=[fraction - low, high - fraction],
+        low,
+        high,
         fmt=marker,
         color=colour,
         capsize=3,

@@ -15,7 +15,6 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.pac import (
-    ARCHITECTURES,
     Condition,
     Ladder,
     PacSetting,
@@ -43,12 +42,6 @@ _WITNESS_KEY = 2**31
 class PacConvergenceConfig(PacSetting):
     """Gradient flows of many random lifts of each size, target and architecture."""
 
-    mlp_sizes: tuple[int, ...] = (4, 12, 32)
-    """Vertices per hidden layer of the perceptrons, one ladder step each."""
-    convnet_sizes: tuple[int, ...] = (4, 16)
-    """Channels per hidden layer of the convolutional lifts."""
-    transformer_sizes: tuple[int, ...] = (2, 8)
-    """Streams, heads and perceptrons of the attention lifts."""
     lifts: int = 20
     """Random lifts per size; with --until-width those of the first round."""
     restarts: int = 2
@@ -75,10 +68,6 @@ class PacConvergenceConfig(PacSetting):
     rtol: float = 1e-4
     """Tolerance of the flow. A loss within its own error of the level is undecided, and so is a
     flow that its numerics ended: a failure for lower limits, a success for upper ones."""
-
-    def sizes(self, architecture: str) -> tuple[int, ...]:
-        """The ladder of an architecture, small sizes first."""
-        return tuple(sorted(getattr(self, f"{architecture}_sizes")))
 
 
 class PacConvergence:
@@ -107,7 +96,7 @@ class PacConvergence:
 
     def validate(self, config: PacConvergenceConfig) -> None:
         """Refuse a bad config before any compute."""
-        check_pac_setting(config, {name: config.sizes(name) for name in ARCHITECTURES})
+        check_pac_setting(config)
         if config.lifts < 1:
             raise ValueError(f"lifts: at least one is needed, got {config.lifts}")
         if config.until_width is not None and config.max_lifts < config.lifts:

@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
-from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, paper_style
+from sparsejax.claims.drawing import BLUE, GREEN, GREY, ORANGE, interval_bars, paper_style
 from sparsejax.claims.pac import conditions
 
 _STYLE = {"mlp": (BLUE, "o"), "convnet": (ORANGE, "s"), "transformer": (GREEN, "^")}
@@ -36,10 +36,12 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
             middle = (len(config.architectures) - 1) / 2
             shift = 2 ** (0.08 * (config.architectures.index(condition.architecture) - middle))
             x = np.array(sizes) * shift
-            top.errorbar(
+            interval_bars(
+                top,
                 x,
                 fraction,
-                yerr=[np.maximum(fraction - low, 0), np.maximum(high - fraction, 0)],
+                low,
+                high,
                 fmt=f"{marker}-",
                 color=color,
                 capsize=3,

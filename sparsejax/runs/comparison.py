@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from sparsejax.bounds.verdict import Verdict
 from sparsejax.claims.claim import Claim, Measurements
+from sparsejax.runs.rendering import DOTS_PER_INCH, rendered
 from sparsejax.runs.report import (
     banner,
     cell,
@@ -29,7 +29,6 @@ from sparsejax.runs.settings import config_from_json
 from sparsejax.runs.store import FolderError, RunFolder, write_whole
 from sparsejax.runs.strict_json import dumps, encode
 
-_DOTS_PER_INCH = 180
 _ABSENT = object()
 
 Drawn = tuple[str, Any, Measurements, Verdict]
@@ -138,8 +137,8 @@ def compare_runs(
     names = distinct_names(run.folder for _, run in runs)
     compared = [Compared(name, *pair) for name, pair in zip(names, runs, strict=True)]
     figure = _figure(compared)
-    picture = _render(figure, "png")
-    document = _render(figure, "pdf")
+    picture = rendered(figure, "png")
+    document = rendered(figure, "pdf")
     plt.close(figure)
     settings = differing([encode(run.config) for run in compared])
     environments = differing([run.environment for run in compared])
@@ -175,20 +174,23 @@ def check_comparison_folder(out: Path) -> None:
         raise FolderError(f"{out} holds a run: choose another folder for the comparison")
 
 
-def _one_claim(runs: Sequence[Compared]) -> bool:
-    return len({run.claim.name for run in runs}) == 1
+def _drawn_together(runs: Sequence[Compared]) -> Callable[[list[Drawn]], Figure] | None:
+    """What draws the runs into one figure, where they are of one claim that can."""
+    if len({run.claim.name for run in runs}) > 1:
+        return None
+    return getattr(runs[0].claim, "draw_comparison", None)
 
 
 def _figure(runs: Sequence[Compared]) -> Figure:
-    draw = getattr(runs[0].claim, "draw_comparison", None)
-    if draw is None or not _one_claim(runs):
+    draw = _drawn_together(runs)
+    if draw is None:
         return _side_by_side(runs)
-    drawn: list[Drawn] = []
-    for label, run in zip(labels_of(runs), runs, strict=True):
-        folder = RunFolder.existing(run.run.folder)
-        arrays = {name: folder.read(name).arrays for name in folder.stored_names()}
-        drawn.append((label, run.config, arrays, run.run.verdict))
-    return draw(drawn)
+    return draw(
+        [
+            (label, run.config, run.run.measurements, run.run.verdict)
+            for label, run in zip(labels_of(runs), runs, strict=True)
+        ]
+    )
 
 
 def _side_by_side(runs: Sequence[Compared]) -> Figure:
@@ -197,7 +199,7 @@ def _side_by_side(runs: Sequence[Compared]) -> Figure:
     height = max(picture.shape[0] for picture in pictures)
     widths = [picture.shape[1] * height / picture.shape[0] for picture in pictures]
     title = 0.35
-    figure = Figure(figsize=(sum(widths) / _DOTS_PER_INCH, height / _DOTS_PER_INCH + title))
+    figure = Figure(figsize=(sum(widths) / DOTS_PER_INCH, height / DOTS_PER_INCH + title))
     top = 1 - title / figure.get_figheight()
     left = 0.0
     for run, picture, width in zip(runs, pictures, widths, strict=True):
@@ -230,7 +232,7 @@ def _page(
     parts += ["<h2>Verdicts</h2>", _verdicts(runs)]
     parts += [f"<h3>{escape(run.name)}</h3>{banner(run.run.record)}" for run in runs]
     parts += ["<h2>Figure</h2>"]
-    if _one_claim(runs) and hasattr(runs[0].claim, "draw_comparison"):
+    if _drawn_together(runs) is not None:
         parts += [image(title, picture)]
     else:
         # Each its own picture, so that a narrow window may put one under another.
@@ -290,11 +292,3 @@ def _verdicts(runs: Sequence[Compared]) -> str:
     ]
     names = dict.fromkeys(name for side in sides for name in side)
     return _fields(runs, {name: [side.get(name) for side in sides] for name in names}, "")
-
-
-def _render(figure: Figure, kind: str) -> bytes:
-    # Without dates and versions inside, the same runs give the same file.
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
-    return buffer.getvalue()

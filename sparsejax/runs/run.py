@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +9,19 @@ from typing import Any
 
 import jax
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 from sparsejax.bounds.verdict import Verdict
-from sparsejax.claims.claim import Claim
+from sparsejax.claims.claim import Claim, Measurements
 from sparsejax.runs.environment import current_environment
 from sparsejax.runs.processes import AnotherProcessFailed, all_or_none, wait_until
 from sparsejax.runs.progress import RunProgress
+from sparsejax.runs.rendering import rendered
 from sparsejax.runs.report import report_page
 from sparsejax.runs.rounds import load, measure_rounds, measurements_of, next_round, unique
 from sparsejax.runs.settings import config_from_json
 from sparsejax.runs.store import FolderError, RunFolder, StoredTrial
 from sparsejax.runs.strict_json import dumps, encode
 
-_DOTS_PER_INCH = 180
 # Seconds until a file that one host has written is seen by all; network disks remember for a minute
 # that there was none.
 _DISK_PATIENCE = 120.0
@@ -42,12 +40,14 @@ class Run:
         verdict: as the claim judged.
         rows: the claim's table.
         record: what `verdict.json` says.
+        measurements: what was judged; none where another process has judged it.
     """
 
     folder: Path
     verdict: Verdict
     rows: list[dict[str, Any]]
     record: dict[str, Any]
+    measurements: Measurements
 
 
 def run_claim(
@@ -138,7 +138,7 @@ def _concluded(folder: RunFolder) -> Run:
         record["reason"],
         record["summary"],
     )
-    return Run(folder.path, verdict, [], record)
+    return Run(folder.path, verdict, [], record, {})
 
 
 def recreate(claim: Claim, out: str | Path) -> Run:
@@ -192,16 +192,16 @@ def _conclude(
     rows = encode(claim.table(config, measurements, verdict))
     figure = claim.draw(config, measurements, verdict)
     record = _record(claim, folder, verdict, stored, rounds)
-    picture = _render(figure, "png")
+    picture = rendered(figure, "png")
     folder.write("figure.png", picture)
-    folder.write("figure.pdf", _render(figure, "pdf"))
+    folder.write("figure.pdf", rendered(figure, "pdf"))
     plt.close(figure)
     page = report_page(folder.header, record, rows, picture)
     folder.write("report.html", page.encode())
     # Last: a folder with a verdict is complete.
     folder.write("verdict.json", dumps(record).encode())
     folder.sweep()
-    return Run(folder.path, verdict, rows, record)
+    return Run(folder.path, verdict, rows, record, measurements)
 
 
 def _record(
@@ -245,11 +245,3 @@ def _others(began_with: dict[str, Any], stored: dict[str, StoredTrial]) -> list[
         if made_with != lasting(began_with) and made_with not in others:
             others.append(made_with)
     return others
-
-
-def _render(figure: Figure, kind: str) -> bytes:
-    # Without dates and versions inside, the same trials give the same file.
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
-    return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 import equinox as eqx
@@ -28,6 +27,12 @@ class PacSetting:
     architectures: tuple[ArchitectureName, ...] = ARCHITECTURES
     """What is lifted: perceptrons of two hidden layers, convolutions over the coordinates (or
     pixels), a block of attention over tokens of coordinates (or rows of pixels)."""
+    mlp_sizes: tuple[int, ...] = (4, 12, 32)
+    """Vertices per hidden layer of the perceptrons, one ladder step each."""
+    convnet_sizes: tuple[int, ...] = (4, 16)
+    """Channels per hidden layer of the convolutional lifts."""
+    transformer_sizes: tuple[int, ...] = (2, 8)
+    """Streams, heads and perceptrons of the attention lifts."""
     mlp_in_degree: int = 4
     """Predecessors of every vertex of the perceptrons, in each layer; of inputs at most all."""
     convnet_in_degree: int = 3
@@ -53,6 +58,10 @@ class PacSetting:
     """Biases start as N(0, 1) times this."""
     seed: int = 0
     """Seed of everything random; trials use seeds derived from it."""
+
+    def sizes(self, architecture: str) -> tuple[int, ...]:
+        """The ladder of an architecture, small sizes first."""
+        return tuple(sorted(getattr(self, f"{architecture}_sizes")))
 
     def in_degree(self, architecture: str) -> int:
         """The in-degree of lifts of an architecture."""
@@ -124,10 +133,8 @@ def in_degrees(module: graphs.PerceptronModule, in_degree: int) -> dict[str, int
     }
 
 
-def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]]) -> None:
+def check_pac_setting(setting: PacSetting) -> None:
     """Refuse a setting that cannot be built, before any compute.
-
-    `ladders`: the sizes of each known architecture.
 
     Raises:
         ValueError: says which field is wrong and what would be right.
@@ -140,7 +147,7 @@ def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{field}: name at least one, and none twice; got {list(values)}")
     for name in setting.architectures:
-        sizes, in_degree = ladders[name], setting.in_degree(name)
+        sizes, in_degree = setting.sizes(name), setting.in_degree(name)
         if not sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
             raise ValueError(f"{name}_sizes: give positive sizes, none twice; got {list(sizes)}")
         if not 1 <= in_degree <= min(sizes):
@@ -165,7 +172,7 @@ def check_pac_setting(setting: PacSetting, ladders: Mapping[str, tuple[int, ...]
             raise ValueError(f"{field}: 4 to 12 coordinates, got {getattr(setting, field)}")
     for condition in conditions(setting):
         module = architecture(condition.architecture, setting.data(condition.target).dims)
-        for size in ladders[condition.architecture]:
+        for size in setting.sizes(condition.architecture):
             eqx.filter_eval_shape(  # its own checks run; nothing is drawn
                 lifts.random_sparse_lift,
                 jax.random.key(0),

@@ -27,8 +27,15 @@ from sparsejax.claims.pac.outcome import STOP_AT
 from sparsejax.claims.pac.pac_data import parity
 from sparsejax.claims.statistics import hitting_time
 
-SETTING = PacSetting(points=64, samples=20, mlp_in_degree=3, parity_order=3)
-LADDERS = {"mlp": (8,), "convnet": (4,), "transformer": (2,)}
+SETTING = PacSetting(
+    mlp_sizes=(8,),
+    convnet_sizes=(4,),
+    transformer_sizes=(2,),
+    mlp_in_degree=3,
+    points=64,
+    samples=20,
+    parity_order=3,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,7 @@ LADDERS = {"mlp": (8,), "convnet": (4,), "transformer": (2,)}
     ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])],
 )
 def test_a_lift_is_a_function_of_its_number_and_starts_at_zero(architecture):
-    condition, size = Condition("parity", architecture), LADDERS[architecture][0]
+    condition, size = Condition("parity", architecture), SETTING.sizes(architecture)[0]
     three = ensemble(SETTING, condition, size, [4, 7, 5])
     one = ensemble(SETTING, condition, size, [7])
     lift, params = three.of(1)
@@ -204,4 +211,4 @@ def test_weights_of_nodes_are_honoured_in_flows_and_in_descents():
 )
 def test_bad_settings_are_refused_before_any_compute(change, said):
     with pytest.raises(ValueError, match=said):
-        check_pac_setting(dataclasses.replace(SETTING, **change), LADDERS)
+        check_pac_setting(dataclasses.replace(SETTING, **change))
