@@ -11,6 +11,7 @@ from sparsejax.targets.cubature import (
     uniform_cubature as uniform_cubature,
 )
 from sparsejax.targets.dataset import Dataset as Dataset
+from sparsejax.targets.input_laws import sample_inputs as sample_inputs
 from sparsejax.targets.sampled import (
     NAMES as NAMES,
     REAL as REAL,
@@ -18,3 +19,4 @@ from sparsejax.targets.sampled import (
     real_data as real_data,
     sampled as sampled,
 )
+from sparsejax.targets.target import Target as Target
