@@ -149,10 +149,13 @@ def quantities(found: Prediction) -> list[dict[str, Any]]:
     powers = "of accuracy eps, by m derivatives"
     row = {
         "inputs": (found.dims, f"law: {found.law}"),
-        "support": (_names(found.support), f"{len(found.support)} coordinates"),
-        "composition": (f"{nodes} constituents", f"of at most {found.arity} variables"),
+        "support": (_names(found.support), _count(len(found.support), "coordinate")),
+        "composition": (
+            _count(nodes, "constituent"),
+            f"of at most {_count(found.arity, 'variable')}",
+        ),
         "degree": (found.degree, ""),
-        "coefficients": (_coefficients(found), f"{len(found.coefficients or ())} terms"),
+        "coefficients": (_coefficients(found), _count(len(found.coefficients or ()), "term")),
         "leap": (found.leap, f"attained by {_ordering(found)}"),
         "merged staircase": (found.merged_staircase, "a leap of at most 1"),
         "information exponent": (found.information_exponent, "lowest Hermite degree"),
@@ -232,7 +235,11 @@ def _ordering(found: Prediction) -> str:
     return ", ".join([*map(_product, ordering[:_SHOWN])] + ["..."] * (len(ordering) > _SHOWN))
 
 
-def _power(dims: int, exponent: float | None) -> str | None:
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _power(dims: int, exponent: float | int | None) -> str | None:
     return None if exponent is None else f"about d^{exponent:g} = {float(dims) ** exponent:.3g}"
 
 

@@ -1,8 +1,8 @@
 """A picture of a composition: inputs, constituents, and which reads which."""
 
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch
 from sparsejax.drawing import paper_style
 from sparsejax.graphs.dag import Dag
 from sparsejax.graphs.drawing import INCHES, KINDS, Kind, bare, pale, shape
-from sparsejax.graphs.layout import RADIUS, Positions, bends_of, centred, layered
+from sparsejax.graphs.layout import RADIUS, Positions, bends_of, centred, layered, point_on
 from sparsejax.graphs.perceptron_module import Edge
 
 # A layer to the next, a vertex to the one below, in units of the layout.
@@ -18,10 +18,10 @@ ACROSS, DOWN = 1.9, 1.1
 MOST_VERTICES = 200
 
 
-def draw_dag(dag: Dag, title: str = "", notes: Mapping[str, str] | None = None) -> Figure:
+def draw_dag(dag: Dag, title: str = "") -> Figure:
     """The nodes that the root depends on, from the inputs on the left to the root on the right.
 
-    Inputs that nothing reads are left out. `notes`: a few letters by name, written above a node.
+    Inputs that nothing reads are left out.
 
     Raises:
         ValueError: more nodes than a picture can show.
@@ -40,17 +40,15 @@ def draw_dag(dag: Dag, title: str = "", notes: Mapping[str, str] | None = None) 
     edges = [Edge(p, node) for node in dag.ancestors for p in dict.fromkeys(dag.parents_of(node))]
     where = _positions(dag, names, edges)
     with paper_style():
-        xs, ys = zip(*where.values(), strict=True)
-        bend = bends_of(edges, where)
-        # A bent arrow leaves the rows by up to half its bend.
-        aside = max((abs(b) * ACROSS for b in bend.values()), default=0.0)
-        width, height = max(xs) + 4 * RADIUS, max(ys) - min(ys) + 4 * RADIUS + aside
-        figure = Figure(figsize=(max(INCHES * width, 4.0), INCHES * height + 0.9))
+        bend = _bends(edges, where)
+        left, right, low, high = _extent(edges, where, bend)
+        width, height = INCHES * (right - left), INCHES * (high - low)
+        figure = Figure(figsize=(max(width, 4.0), height + 0.9))
         axes = figure.subplots()
         bare(axes)
         axes.set_aspect("equal")
-        axes.set_xlim(-2 * RADIUS, max(xs) + 2 * RADIUS)
-        axes.set_ylim(min(ys) - 2 * RADIUS - aside / 2, max(ys) + 2 * RADIUS + aside / 2)
+        axes.set_xlim(left, right)
+        axes.set_ylim(low, high)
         kinds = {name: _kind(dag, name) for name in names}
         patches = {
             name: axes.add_patch(shape(kinds[name], where[name], zorder=3)) for name in names
@@ -75,8 +73,6 @@ def draw_dag(dag: Dag, title: str = "", notes: Mapping[str, str] | None = None) 
             x, y = where[name]
             size = min(9.5, 44 / len(name))
             axes.text(x, y, name, ha="center", va="center", size=size, weight="bold", zorder=5)
-            if notes and name in notes:
-                axes.text(x, y + 1.2 * RADIUS, notes[name], ha="center", va="bottom", size=7.5)
         if title:
             axes.set_title(title)
         figure.legend(
@@ -108,6 +104,26 @@ def _positions(dag: Dag, names: list[str], edges: list[Edge]) -> Positions:
         for name, height in centred(layer).items():
             where[name] = (ACROSS * depth, -DOWN * height)
     return where
+
+
+def _bends(edges: list[Edge], where: Positions) -> dict[str, float]:
+    """From a layer to the next all lines are straight: there is nothing between that they meet."""
+    far = [e for e in edges if where[e.target][0] - where[e.source][0] > 1.5 * ACROSS]
+    return {edge.name: 0.0 for edge in edges} | bends_of(far, where)
+
+
+def _extent(
+    edges: list[Edge], where: Positions, bend: dict[str, float]
+) -> tuple[float, float, float, float]:
+    """All vertices, and all bent lines: left, right, low, high."""
+    points = [
+        point_on(where[e.source], where[e.target], bend[e.name], t)
+        for e in edges
+        for t in np.linspace(0, 1, 17)
+    ]
+    xs, ys = zip(*where.values(), *points, strict=True)
+    room = 2 * RADIUS
+    return min(xs) - room, max(xs) + room, min(ys) - room, max(ys) + room
 
 
 def _handles(kinds: Any) -> list[Line2D]:

@@ -88,12 +88,8 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
                 factor = -1.0 if isinstance(sign, ast.USub) else 1.0
                 return {m: factor * value for m, value in self._read(inner).items()}
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as sign, right=right):
-                factor = -1.0 if isinstance(sign, ast.Sub) else 1.0
-                total = dict(self._read(left))
-                for monomial, value in self._read(right).items():
-                    total[monomial] = total.get(monomial, 0.0) + factor * value
-                return total
+            case ast.BinOp(op=ast.Add() | ast.Sub()):
+                return self._sum(node)
             case ast.BinOp(left=left, op=ast.Mult(), right=right):
                 return self._product(node, self._read(left), self._read(right))
             case ast.BinOp(left=left, op=ast.Div(), right=right):
@@ -104,7 +100,8 @@ class _Reader:
             case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int() as power)):
                 if not 0 <= power <= HIGHEST_POWER or isinstance(power, bool):
                     raise self._refused(node, f"powers go from 0 to {HIGHEST_POWER}")
-                base, result = self._read(left), {(): 1.0}
+                base = self._read(left)
+                result: Polynomial = {(): 1.0}
                 for _ in range(power):
                     result = self._product(node, result, base)
                 return result
@@ -116,7 +113,19 @@ class _Reader:
                 return self._hermite(node, name, self._coordinate(variable, inner))
         raise self._refused(node, "a formula has coordinates x1, x2, ..., numbers, + - * / ** ( )")
 
-    def _number(self, node: ast.expr, value: float) -> float:
+    def _sum(self, node: ast.expr) -> Polynomial:
+        """A chain of summands without recursion: there may be more of them than that allows."""
+        chain: list[tuple[float, ast.expr]] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            chain.append((-1.0 if isinstance(node.op, ast.Sub) else 1.0, node.right))
+            node = node.left
+        total = dict(self._read(node))
+        for factor, summand in reversed(chain):
+            for monomial, value in self._read(summand).items():
+                total[monomial] = total.get(monomial, 0.0) + factor * value
+        return total
+
+    def _number(self, node: ast.expr, value: float | int) -> float:
         try:
             return float(value)
         except OverflowError:
@@ -146,15 +155,15 @@ class _Reader:
     def _product(self, node: ast.expr, left: Polynomial, right: Polynomial) -> Polynomial:
         if len(left) * len(right) > MOST_TERMS**2 // 16:
             raise self._refused(node, f"multiplies out to more than {MOST_TERMS} terms")
-        result: Polynomial = {}
+        products: Polynomial = {}
         for a, x in left.items():
             for b, y in right.items():
                 # On the cube a square is 1, so that what both have cancels.
                 both = tuple(sorted(set(a) ^ set(b) if self.cube else (*a, *b)))
-                result[both] = result.get(both, 0.0) + x * y
-        if len(result) > MOST_TERMS:
+                products[both] = products.get(both, 0.0) + x * y
+        if len(products) > MOST_TERMS:
             raise self._refused(node, f"multiplies out to more than {MOST_TERMS} terms")
-        return result
+        return products
 
     def _refused(self, node: ast.expr, why: str) -> ValueError:
         part = ast.get_source_segment(self.text, node) or ""

@@ -85,7 +85,7 @@ def sobol_indices(expansion: WalshExpansion | HermiteExpansion) -> SobolIndices:
 
 def sobol_indices_of_table(
     table: Float[np.ndarray, "..."],
-    marginals: Sequence[Float[np.ndarray, " values"]] | None = None,
+    marginals: Sequence[Float[np.ndarray, " _"]] | None = None,
     *,
     tolerance: float = 1e-12,
 ) -> SobolIndices:
@@ -133,7 +133,7 @@ def sobol_indices_of_table(
 
 
 def _probabilities(
-    shape: tuple[int, ...], marginals: Sequence[Float[np.ndarray, " values"]] | None
+    shape: tuple[int, ...], marginals: Sequence[Float[np.ndarray, " _"]] | None
 ) -> list[np.ndarray]:
     if marginals is None:
         return [np.full(size, 1 / size) for size in shape]
