@@ -180,8 +180,8 @@ def hermite_coefficients(
 
     Example:
         >>> import numpy as np
-        >>> np.round(hermite_coefficients(lambda z: z**2, 3), 6).tolist()
-        [1.0, 0.0, 1.414214, 0.0]
+        >>> np.round(hermite_coefficients(lambda z: (z + 1) ** 2, 2), 6).tolist()
+        [2.0, 2.0, 1.414214]
     """
     if highest < 0 or nodes <= highest:
         raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")

@@ -129,9 +129,6 @@ def test_a_target_may_say_more():
 def test_ready_made_targets_are_targets(name):
     target = READY_MADE[name]()
     assert isinstance(target, Target) and hash(target) == hash(READY_MADE[name]())
-    data = sampled(target, 3, seed=0, test_samples=0)
-    assert data.x_train.shape == (3, target.dims) and data.x_test.shape == (0, target.dims)
-    np.testing.assert_allclose(data.y_train, np.asarray(target(data.x_train)))
     found = predicted(target)
     assert isinstance(found, Prediction)
     # Every field says something, or why it does not.
@@ -139,6 +136,14 @@ def test_ready_made_targets_are_targets(name):
         assert (getattr(found, field.name) is None) == (field.name in found.why_not)
     # The graph of a target is a base graph.
     assert from_target(target).outputs == ("y",)
+
+
+def test_data_are_samples_by_the_target_s_law():
+    target = parity(40)
+    data = sampled(target, 3, seed=0, test_samples=0)
+    assert data.x_train.shape == (3, 40) and data.x_test.shape == (0, 40)
+    assert set(np.unique(data.x_train)) == {-1.0, 1.0}
+    np.testing.assert_array_equal(data.y_train[:, 0], data.x_train[:, :3].prod(axis=1))
 
 
 @pytest.mark.parametrize(
