@@ -1,5 +1,7 @@
 """What learns: architectures by name, their penalties, and how they are trained."""
 
+from sparsejax.learners.intermediate import IntermediateSupervision as IntermediateSupervision
+from sparsejax.learners.layerwise import layerwise as layerwise
 from sparsejax.learners.learner import InputLeaf as InputLeaf, Learner as Learner
 from sparsejax.learners.lifted import (
     dense_mlp as dense_mlp,
@@ -10,6 +12,11 @@ from sparsejax.learners.local import (
     cnn as cnn,
     locally_connected as locally_connected,
     tree_cnn as tree_cnn,
+)
+from sparsejax.learners.penalties import (
+    PENALTIES as PENALTIES,
+    coordinate_groups as coordinate_groups,
+    penalty as penalty,
 )
 from sparsejax.learners.sized import (
     shallow_mlp as shallow_mlp,
