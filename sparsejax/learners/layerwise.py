@@ -62,10 +62,7 @@ def layerwise(
     for stage, inner, start, end in zip(stages, chosen, starts, [*ends, None], strict=True):
         parts.append(
             optax.partition(
-                {
-                    True: optax.conditionally_mask(inner, _During(start, end)),
-                    False: optax.set_to_zero(),
-                },
+                {True: optax.conditionally_mask(inner, _During(start, end)), False: rest},
                 _Named(tuple(stage)),
             )
         )

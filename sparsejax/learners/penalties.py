@@ -84,7 +84,7 @@ def coordinate_groups(learner: Learner) -> list[Groups]:
         if not leaf.axes:
             raise ValueError(
                 f"learner {learner.name!r}: leaf {leaf.name!r} shares its weights among "
-                "coordinates or is wired to few of them; there is no column of a coordinate to penalise"
+                "coordinates or is wired to few of them: a coordinate has no column of its own"
             )
         families.setdefault(leaf.coordinates, {})[leaf.name] = leaf.axes
     read = [coordinate for family in families for coordinate in family]

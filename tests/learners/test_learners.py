@@ -169,7 +169,7 @@ def test_gains_give_preactivations_of_variance_one():
 
 
 def test_input_axes_number_the_coordinates():
-    """Weights of one coordinate set to zero: the function no longer depends on it, and on others."""
+    """Weights of one coordinate set to zero: the function depends on all others, not on it."""
     for make in ("two_layer", "dense_mlp", "matched", "tree"):
         learner = (
             learners.locally_connected(6, 1, 4, filter_size=3)

@@ -89,7 +89,7 @@ def test_the_other_penalties_are_their_formulas():
     [
         (lambda: penalty("l3", learners.two_layer(3, 2), 1.0, 0.1), "none of none, l1"),
         (lambda: penalty("l1", learners.two_layer(3, 2), -1.0, 0.1), "strength must be"),
-        (lambda: penalty("group_lasso", learners.cnn(6, 1, 2), 1.0, 0.1), "no column of a"),
+        (lambda: penalty("group_lasso", learners.cnn(6, 1, 2), 1.0, 0.1), "no column of its own"),
     ],
 )
 def test_bad_penalties_are_refused(make, said):
