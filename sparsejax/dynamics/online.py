@@ -23,7 +23,7 @@ from sparsejax.dynamics.online_lane import Event, LaneRun, OnlineProgram
 from sparsejax.dynamics.online_runs import OnlineRuns
 from sparsejax.dynamics.sample_losses import half_squared
 
-OnlineProbe = Callable[[Any, PyTree], Array]
+OnlineProbe = Any  # a function (f, params) -> array
 
 
 def online_ensemble(
@@ -31,7 +31,7 @@ def online_ensemble(
     stream: Callable[[Key[Array, ""]], Callable],
     optimizer: optax.GradientTransformation,
     steps: int,
-    keys: Key[Array, " seeds"],
+    keys: Array,
     *,
     loss: Callable[[Array, Array], Array] = half_squared,
     probes: Mapping[str, OnlineProbe] | None = None,
@@ -47,7 +47,7 @@ def online_ensemble(
     rounding, on `side_by_side` and `devices`. `build(key) -> (f, params)` with `f(params, x)` of
     shape (n, C), and `stream(key) -> source` with `source(key, step) -> (x, y)`, such as
     `fresh(sample, batch)` or `finite(sample, samples, batch)`, are pure and are called once a lane,
-    inside. `loss(outputs, y)`: (n,), whose mean a step descends.
+    inside. `keys`: (seeds,). `loss(outputs, y)`: (n,), whose mean a step descends.
 
     `probes`: name to `probe(f, params)`, a number or an array, recorded at the start and every
     `record_every` steps; arrays of theirs (evaluation inputs) are best fields of an
@@ -75,8 +75,9 @@ def online_ensemble(
         ...     x = jax.random.normal(key, (n, 2))
         ...     return x, x[:, :1]
         >>> build = lambda key: ((lambda w, x: x @ w), jnp.zeros((2, 1)))
+        >>> keys = jax.random.split(jax.random.key(0), 3)
         >>> runs = online_ensemble(
-        ...     build, fresh(sample, 8), optax.sgd(0.1), 100, jax.random.split(jax.random.key(0), 3),
+        ...     build, fresh(sample, 8), optax.sgd(0.1), 100, keys,
         ...     probes={"w": lambda f, w: w[0, 0]}, record_every=5,
         ...     reach={"half": ("w", 0.5, "above")})
         >>> runs.status.tolist(), bool((runs.hitting["half"] < 20).all())
@@ -93,8 +94,8 @@ def online_ensemble(
         raise ValueError("devices is empty: give one at least, or None for all local ones")
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1 or not keys.size:
         raise ValueError(
-            f"keys: one key a lane, as jax.random.split(key, seeds) gives them, got {keys.dtype} of "
-            f"shape {keys.shape}"
+            f"keys: one key a lane, as jax.random.split(key, seeds) gives them, got "
+            f"{keys.dtype} of shape {keys.shape}"
         )
     program = OnlineProgram(
         build=by_value(build),

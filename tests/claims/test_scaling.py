@@ -54,7 +54,7 @@ def test_few_noisy_runs_are_underpowered_and_as_many_as_it_says_decide():
 
 
 def test_stopped_runs_are_late_and_not_missing():
-    """Half of them dropped would lower the exponent; a size without a median bounds it from below."""
+    """Half of them dropped would lower the exponent; one without a median bounds it."""
     whole = hitting_exponent(SIZES, power_law(2.0, spread=0.8), 1e9)
     cut = power_law(2.0, spread=0.8, stopped=10 * 200**2 * 1.05)
     assert 0 < np.isinf(cut[-1]).sum() < 5
@@ -171,9 +171,7 @@ def test_hermite_strengths_are_those_of_known_expansions():
     # E relu(z) = 1/sqrt(2 pi), E relu(z) z = 1/2, E relu(z) (z^2 - 1)/sqrt 2 = 1/(2 sqrt pi).
     expected = [1 / np.sqrt(2 * np.pi), 0.5, 0.5 / np.sqrt(np.pi), 0.0]
     # A kink costs the rule its order.
-    np.testing.assert_allclose(
-        hermite_strengths(jax.nn.relu, 3, nodes=200), expected, atol=5e-3
-    )
+    np.testing.assert_allclose(hermite_strengths(jax.nn.relu, 3, nodes=200), expected, atol=5e-3)
     # (x + b)^2 with b uniform on [-1, 1]: degree 1 is 2 b, of mean square 4 / 3.
     found = hermite_strengths(jnp.square, 2, (-1.0, 1.0))
     np.testing.assert_allclose(found[1:], [np.sqrt(4 / 3), np.sqrt(2)], rtol=1e-10)

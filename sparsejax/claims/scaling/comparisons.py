@@ -1,4 +1,4 @@
-"""Two conditions on a ladder of sizes: how much later one is, and how much faster its times grow."""
+"""Two conditions on a ladder of sizes: how much later one is, and how times grow apart."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ Times = Sequence[Float[np.ndarray, " _"]]
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A difference `later - earlier` with its interval; ends are infinite where stopped runs decide.
+    """A difference `later - earlier`; ends are infinite where stopped runs decide them.
 
     `estimate`: of what was seen, with stopped runs at the time of their end, so that it is a lower
     bound where they are among the later ones.

@@ -23,7 +23,7 @@ def finite_size_warnings(
     sizes: Sequence[int] = (),
     exponents: Sequence[float] = (),
 ) -> tuple[str, ...]:
-    """What to know before a law of learning times is read off a two-layer network; empty if nothing.
+    """What to know before a law of learning times is read off a two-layer network, if anything.
 
     `activation` at normal pre-activations of variance one, with biases uniform in `biases`.
     `degrees`: of the target's terms. `output_power`: outputs are scaled by `width^-output_power`

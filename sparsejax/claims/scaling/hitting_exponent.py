@@ -1,4 +1,4 @@
-"""How a time to a level grows with size: an exponent with an interval, against one that is predicted."""
+"""How a time to a level grows with size: an exponent with an interval, against theory."""
 
 import dataclasses
 import math
