@@ -24,8 +24,8 @@ def early_weights(
     The gradient flow of the mean squared error over the whole cube of `order` coordinates, of
     `mean_j a_j sigma(w_j . x + b_j)` in `w` alone, in mean-field time, which
     `times` are in: flow time over the number of units. `b` is uniform on [-1, 1], `a` on [0, 1],
-    and each unit is there once more with `-a`, so that the output starts at zero. At small `t`, with `u_k` the
-    weights that read `x_k` and `sigma^(k)` the k-th derivative at `b`,
+    and each unit is there once more with `-a`, so that the output starts at zero. At small `t`,
+    with `u_k` the weights that read `x_k` and `sigma^(k)` the k-th derivative at `b`,
 
         u_k = 2 a sigma^(k) int_0^t u_1 ... u_{k-1} ds,    which is a constant times t^(2^(k-1)).
 
