@@ -8,7 +8,13 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sparsejax.structure import SynonymProbe, synonym_probe
-from sparsejax.targets import HierarchyRules, HierarchySizes, RandomHierarchy, draw_rules, encode
+from sparsejax.targets import (
+    HierarchyRules,
+    HierarchySizes,
+    RandomHierarchy,
+    draw_rules,
+    encode_symbols,
+)
 
 
 def cross_entropy(outputs: Float[Array, "n c"], labels: Int[Array, "n 1"]) -> Float[Array, " n"]:
@@ -77,11 +83,9 @@ class ErrorRate(eqx.Module):
         return jnp.mean(said != self.labels, dtype=self.x.dtype)
 
 
-def inputs_of(
-    rules: HierarchyRules, sentences: Int[Array, "n positions"]
-) -> Float[Array, "n d"]:
+def inputs_of(rules: HierarchyRules, sentences: Int[Array, "n positions"]) -> Float[Array, "n d"]:
     """Whitened one-hot codes: entries of mean zero and variance one."""
-    return encode(sentences, rules.sizes.symbols, whitened=True)
+    return encode_symbols(sentences, rules.sizes.symbols, whitened=True)
 
 
 def language(sizes: HierarchySizes, seed: int, number: int) -> HierarchyRules:

@@ -27,7 +27,7 @@ from sparsejax.claims.random_hierarchy_figure import draw_hierarchies
 from sparsejax.claims.scaling import Collapse, HittingExponent, collapse, hitting_exponent
 from sparsejax.claims.statistics import mean_interval
 from sparsejax.dynamics import online_ensemble
-from sparsejax.targets import HierarchySizes, correlation, correlation_crossing
+from sparsejax.targets import HierarchySizes, tuple_correlation, tuple_crossing
 
 RECORD_EVERY = 100
 DEEP, SHALLOW = "deep", "shallow"
@@ -415,8 +415,8 @@ def _trained(
         "loss": np.asarray(runs.losses)[lanes, last],
         "steps": np.asarray(runs.steps_run),
         "failed": np.isin(runs.status, ("diverged", "nan")),
-        "crossing": np.asarray(correlation_crossing(rules)),
-        "correlation": np.asarray(correlation(rules)),
+        "crossing": np.asarray(tuple_crossing(rules)),
+        "correlation": np.asarray(tuple_correlation(rules)),
     }
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax.targets import HierarchyRules, RandomHierarchy, encode
+from sparsejax.targets import HierarchyRules, RandomHierarchy, encode_symbols
 
 
 def synonymic_sensitivity(
@@ -97,7 +97,7 @@ def synonym_probe(
 
     def inputs(derivation):
         sentences = rules.sentences(derivation)
-        return encode(sentences, hierarchy.symbols, hierarchy.whitened, dtype)
+        return encode_symbols(sentences, hierarchy.symbols, hierarchy.whitened, dtype)
 
     moved = [
         inputs(rules.exchange(jax.random.fold_in(exchange_key, level), made, level))

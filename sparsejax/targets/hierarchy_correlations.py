@@ -35,7 +35,7 @@ def label_given_first_tuple(
     return probability, given
 
 
-def correlation(rules: HierarchyRules) -> Float[Array, ""]:
+def tuple_correlation(rules: HierarchyRules) -> Float[Array, ""]:
     """`sum over tuples of P(tuple) sum over labels of (P(label | tuple) - 1 / n_c)^2`; exact.
 
     Over rules, about `v / (n_c m^(L - 1))` where the numbers are large.
@@ -44,17 +44,17 @@ def correlation(rules: HierarchyRules) -> Float[Array, ""]:
         >>> import jax
         >>> from sparsejax.targets import HierarchySizes, draw_rules
         >>> rules = draw_rules(jax.random.key(0), HierarchySizes(3, 1, 1))
-        >>> round(float(correlation(rules)), 6)  # the tuple is the label: 1 - 1 / 3
+        >>> round(float(tuple_correlation(rules)), 6)  # the tuple is the label: 1 - 1 / 3
         0.666667
     """
     probability, given = label_given_first_tuple(rules)
     return probability @ ((given - 1 / rules.sizes.n_classes) ** 2).sum(axis=1)
 
 
-def sampling_noise(rules: HierarchyRules) -> Float[Array, ""]:
+def tuple_noise(rules: HierarchyRules) -> Float[Array, ""]:
     """What `P` samples add to the expectation of their own correlation, times `P`.
 
-    Of `measured_correlation`, up to terms of second order: the sum over tuples of the variance of
+    Of `measured_tuple_correlation`, up to terms of second order: the sum over tuples of the variance of
     their label, less that of the label.
     """
     probability, given = label_given_first_tuple(rules)
@@ -62,7 +62,7 @@ def sampling_noise(rules: HierarchyRules) -> Float[Array, ""]:
     return within.sum() - (1 - 1 / rules.sizes.n_classes)
 
 
-def correlation_crossing(rules: HierarchyRules) -> Float[Array, ""]:
+def tuple_crossing(rules: HierarchyRules) -> Float[Array, ""]:
     """The number of samples at which sampling noise is as large as the correlation.
 
     Of the order `n_c m^L`: from there on synonyms can be told by their correlations with the
@@ -74,17 +74,17 @@ def correlation_crossing(rules: HierarchyRules) -> Float[Array, ""]:
         >>> import jax
         >>> from sparsejax.targets import HierarchySizes, draw_rules
         >>> sizes = HierarchySizes(symbols=16, synonyms=8, levels=2)
-        >>> ratio = correlation_crossing(draw_rules(jax.random.key(0), sizes)) / sizes.p_star
+        >>> ratio = tuple_crossing(draw_rules(jax.random.key(0), sizes)) / sizes.p_star
         >>> 0.5 < float(ratio) < 2
         True
     """
-    return sampling_noise(rules) / correlation(rules)
+    return tuple_noise(rules) / tuple_correlation(rules)
 
 
-def measured_correlation(
+def measured_tuple_correlation(
     rules: HierarchyRules, sentences: Int[Array, "n positions"], labels: Int[Array, " n"]
 ) -> Float[Array, ""]:
-    """`correlation` as the samples have it, noise included: falls like `1 / n`, then is flat."""
+    """`tuple_correlation` as the samples have it, noise included: falls like `1 / n`, then is flat."""
     sizes, dtype = rules.sizes, jnp.result_type(float)
     weights = sizes.symbols ** jnp.arange(sizes.branching - 1, -1, -1, dtype=sentences.dtype)
     number = (sentences[:, : sizes.branching] * weights).sum(axis=1)

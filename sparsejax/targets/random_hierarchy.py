@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,11 +98,11 @@ class RandomHierarchy(HierarchySizes):
             below = [(name,) for name in names]
         return Dag(inputs, tuple(nodes))
 
-    def encode(
+    def encode_symbols(
         self, sentences: Int[Array | np.ndarray, "n positions"], dtype: DTypeLike = float
     ) -> Float[Array, "n d"]:
         """Sentences as inputs: position by position the code of the symbol."""
-        return encode(sentences, self.symbols, self.whitened, dtype)
+        return encode_symbols(sentences, self.symbols, self.whitened, dtype)
 
     def decode(self, x: Float[Array | np.ndarray, "n d"]) -> Int[Array, "n positions"]:
         """The sentences behind inputs.
@@ -136,6 +137,16 @@ class RandomHierarchy(HierarchySizes):
         """The label of every sample, a class number; -2 where it is no sentence of the language."""
         return self.rules.latents(self.decode(x))[-1].astype(jnp.asarray(x).dtype)
 
+    def predictions(self) -> dict[str, Any]:
+        """The order of samples that matched deep networks need, for `predicted`."""
+        discrete = "symbols are discrete: constituents have no derivatives"
+        return {
+            "sample_complexity": self.p_star,
+            "parameters_shallow": None,
+            "parameters_deep": None,
+            "why_not": {"parameters_shallow": discrete, "parameters_deep": discrete},
+        }
+
     def all_sentences(self) -> tuple[Int[np.ndarray, "p_max positions"], Int[np.ndarray, " p_max"]]:
         """Every sentence once, and its label.
 
@@ -159,7 +170,7 @@ class RandomHierarchy(HierarchySizes):
         return np.asarray(self.rules.sentences(made)), labels
 
 
-def encode(
+def encode_symbols(
     sentences: Int[Array | np.ndarray, "n positions"],
     symbols: int,
     whitened: bool = False,
@@ -169,7 +180,7 @@ def encode(
 
     Example:
         >>> import numpy as np
-        >>> encode(np.array([[1, -1, 0]]), symbols=2).tolist()
+        >>> encode_symbols(np.array([[1, -1, 0]]), symbols=2).tolist()
         [[0.0, 1.0, 0.0, 0.0, 1.0, 0.0]]
     """
     dtype = jnp.dtype(jnp.result_type(float) if dtype is float else dtype)

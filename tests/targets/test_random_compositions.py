@@ -14,9 +14,9 @@ from sparsejax.targets import (
     Target,
     binary_tree,
     cube_cubature,
-    deep_units,
+    deep_parameters,
+    predicted,
     random_dag,
-    shallow_units,
 )
 
 
@@ -86,11 +86,15 @@ def test_boolean_dags_are_boolean_and_their_coefficients_exact(seed):
         known[node.name] = np.array(node.function.values)[number]
     values = np.asarray(target(jnp.asarray(nodes)))[:, 0]
     np.testing.assert_array_equal(values, known[target.root])
+    expansion = predicted(target).coefficients
     # Parseval, with coefficients by inner products: exact for a Boolean function.
     sets = list(itertools.product((False, True), repeat=7))
     characters = np.array([np.where(s, nodes, 1).prod(axis=1) for s in sets])
     coefficients = characters @ values / 128
     assert (coefficients**2).sum() == 1
+    found = dict(expansion)
+    for s, value in zip(sets, coefficients, strict=True):
+        assert found.get(tuple(i + 1 for i in range(7) if s[i]), 0) == value
     unused = [i for i in range(7) if i + 1 not in target.support]
     assert all(coefficients[k] == 0 for k, s in enumerate(sets) if any(s[i] for i in unused))
 
@@ -143,12 +147,11 @@ def test_random_teachers_are_standardised_and_static():
 def test_unit_counts_are_those_of_the_theorems():
     tree = binary_tree(8, lambda a, b: a * b)
     for m, eps in ((1, 0.1), (2, 0.01)):
-        assert deep_units(tree.dag, m, eps) == pytest.approx(7 * eps ** (-2 / m))
-        assert shallow_units(8, m, eps) == pytest.approx(eps ** (-8 / m))
-    rough_root = {name: 2 for name in tree.order} | {"n3_1": 1}
-    assert deep_units(tree.dag, rough_root, 0.1) == pytest.approx(6 * 10 + 100)
-    assert sj.targets.shallow_exponent(tree.dag, 2) == 4
-    assert sj.targets.deep_exponent(tree.dag, 2) == 1
+        assert deep_parameters(tree, eps, m) == pytest.approx(7 * eps ** (-2 / m))
+    rough_root = dict.fromkeys(tree.order, 2) | {"n3_1": 1}
+    assert deep_parameters(tree, 0.1, rough_root) == pytest.approx(6 * 10 + 100)
+    found = predicted(tree)
+    assert (found.parameters_shallow, found.parameters_deep) == (8, 2)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +165,6 @@ def test_unit_counts_are_those_of_the_theorems():
         (lambda: random_dag(0, 4, 3, 5), "5 variables are more than the 4"),
         (lambda: random_dag(0, 4, 0, 2), "nodes: must be positive"),
         (lambda: random_dag(0, 40, 1, 11, "boolean"), "up to 10 variables"),
-        (lambda: shallow_units(4, 0, 0.1), "smoothness must be positive"),
-        (lambda: shallow_units(4, 1, 2.0), "accuracy lie in"),
         (
             lambda: teacher(sj.dense_lift(sj.graphs.convnet(4, 1, 1), 2), {}),
             "a teacher",

@@ -11,12 +11,12 @@ from sparsejax.targets import (
     HierarchySizes,
     RandomHierarchy,
     Target,
-    correlation,
-    correlation_crossing,
     draw_rules,
     label_given_first_tuple,
-    measured_correlation,
-    sampling_noise,
+    measured_tuple_correlation,
+    tuple_correlation,
+    tuple_crossing,
+    tuple_noise,
 )
 
 SMALL = RandomHierarchy(symbols=3, synonyms=2, levels=2, classes=2, seed=1)
@@ -188,8 +188,10 @@ def test_conditional_laws_are_those_of_all_sentences():
         if here.any():
             counted = np.bincount(labels[here], minlength=3) / here.sum()
             np.testing.assert_allclose(law, counted, atol=1e-14)
-    everything = measured_correlation(target.rules, jnp.asarray(sentences), jnp.asarray(labels))
-    assert float(correlation(target.rules)) == pytest.approx(float(everything), rel=1e-12)
+    everything = measured_tuple_correlation(
+        target.rules, jnp.asarray(sentences), jnp.asarray(labels)
+    )
+    assert float(tuple_correlation(target.rules)) == pytest.approx(float(everything), rel=1e-12)
 
 
 def test_noise_and_correlation_are_what_samples_have():
@@ -197,21 +199,21 @@ def test_noise_and_correlation_are_what_samples_have():
 
     def measured(key):
         made = rules.derive(key, 300)
-        return measured_correlation(rules, rules.sentences(made), made.labels)
+        return measured_tuple_correlation(rules, rules.sentences(made), made.labels)
 
     found = np.asarray(jax.lax.map(measured, jax.random.split(jax.random.key(0), 400)))
-    expected = float(correlation(rules) + sampling_noise(rules) / 300)
+    expected = float(tuple_correlation(rules) + tuple_noise(rules) / 300)
     # The noise is a third of it: leaving it out would be off by fifty standard errors.
     error = found.std() / np.sqrt(len(found))
     assert abs(found.mean() - expected) < 4 * error
-    assert float(sampling_noise(rules)) / 300 > 20 * error
+    assert float(tuple_noise(rules)) / 300 > 20 * error
 
 
 @pytest.mark.parametrize(("symbols", "synonyms", "levels"), [(16, 4, 2), (16, 8, 2), (16, 4, 3)])
 def test_correlations_cross_the_noise_at_p_star(symbols, synonyms, levels):
     sizes = HierarchySizes(symbols, synonyms, levels)
     keys = jax.random.split(jax.random.key(0), 20)
-    crossing = jax.vmap(lambda key: correlation_crossing(draw_rules(key, sizes)))(keys)
+    crossing = jax.vmap(lambda key: tuple_crossing(draw_rules(key, sizes)))(keys)
     # By the leading order in large v and m it is P*; corrections are of relative order m / v.
     ratio = float(jnp.median(crossing)) / sizes.p_star
     assert 0.7 < ratio < 1.7
@@ -234,7 +236,7 @@ def test_correlations_cross_the_noise_at_p_star(symbols, synonyms, levels):
             "levels are 1 to 2",
         ),
         (
-            lambda: correlation(RandomHierarchy(3, 2, 2, blanks=1).rules),
+            lambda: tuple_correlation(RandomHierarchy(3, 2, 2, blanks=1).rules),
             "no fixed places",
         ),
     ],
