@@ -54,8 +54,8 @@ def tuple_correlation(rules: HierarchyRules) -> Float[Array, ""]:
 def tuple_noise(rules: HierarchyRules) -> Float[Array, ""]:
     """What `P` samples add to the expectation of their own correlation, times `P`.
 
-    Of `measured_tuple_correlation`, up to terms of second order: the sum over tuples of the variance of
-    their label, less that of the label.
+    Of `measured_tuple_correlation`, up to terms of second order: the sum over tuples of the
+    variance of their label, less that of the label.
     """
     probability, given = label_given_first_tuple(rules)
     within = jnp.where(probability > 0, 1 - (given**2).sum(axis=1), 0)
@@ -84,7 +84,7 @@ def tuple_crossing(rules: HierarchyRules) -> Float[Array, ""]:
 def measured_tuple_correlation(
     rules: HierarchyRules, sentences: Int[Array, "n positions"], labels: Int[Array, " n"]
 ) -> Float[Array, ""]:
-    """`tuple_correlation` as the samples have it, noise included: falls like `1 / n`, then is flat."""
+    """`tuple_correlation` of samples, noise included: falls like `1 / n`, then is flat."""
     sizes, dtype = rules.sizes, jnp.result_type(float)
     weights = sizes.symbols ** jnp.arange(sizes.branching - 1, -1, -1, dtype=sentences.dtype)
     number = (sentences[:, : sizes.branching] * weights).sum(axis=1)

@@ -231,7 +231,7 @@ def deep_parameters(
 ) -> float:
     """`sum over nodes v of eps^(-d_v/m)`: the order of units of a matched deep network.
 
-    `d_v` variables of constituent v, `m` derivatives of each, or as many as `smoothness` says by node.
+    `d_v` variables of constituent v, `m` derivatives of each, or what `smoothness` says by node.
 
     Raises:
         ValueError: as `shallow_parameters`.
