@@ -58,7 +58,9 @@ class WalshProbe(BasisProbe):
         sets = [_coordinates(term, points.shape[1]) for term in terms]
         for term in sets:
             if len(set(term)) < len(term):
-                raise ValueError(f"term {term}: on the cube a coordinate squared is 1; name it once")
+                raise ValueError(
+                    f"term {term}: on the cube a coordinate squared is 1; name it once"
+                )
         rows = [np.prod(points[:, [i - 1 for i in term]], axis=1) for term in sets]
         self.x = jnp.asarray(points)
         self.rows = jnp.asarray(np.stack(rows) / len(points), points.dtype)
@@ -180,4 +182,6 @@ def _check_support(backgrounds: int, dims: int, support: Sequence[int], most: in
     if len(set(support)) < len(support) or not all(1 <= i <= dims for i in support):
         raise ValueError(f"support: different coordinates from 1 to {dims}, got {tuple(support)}")
     if len(support) > most:
-        raise ValueError(f"support: a grid of {len(support)} coordinates is too large, {most} at most")
+        raise ValueError(
+            f"support: a grid of {len(support)} coordinates is too large, {most} at most"
+        )

@@ -171,9 +171,7 @@ def test_hermite_strengths_are_those_of_known_expansions():
     # E relu(z) = 1/sqrt(2 pi), E relu(z) z = 1/2, E relu(z) (z^2 - 1)/sqrt 2 = 1/(2 sqrt pi).
     expected = [1 / np.sqrt(2 * np.pi), 0.5, 0.5 / np.sqrt(np.pi), 0.0]
     # A kink costs the rule its order.
-    np.testing.assert_allclose(
-        hermite_strengths(jax.nn.relu, 3, nodes=200), expected, atol=5e-3
-    )
+    np.testing.assert_allclose(hermite_strengths(jax.nn.relu, 3, nodes=200), expected, atol=5e-3)
     # (x + b)^2 with b uniform on [-1, 1]: degree 1 is 2 b, of mean square 4 / 3.
     found = hermite_strengths(jnp.square, 2, (-1.0, 1.0))
     np.testing.assert_allclose(found[1:], [np.sqrt(4 / 3), np.sqrt(2)], rtol=1e-10)

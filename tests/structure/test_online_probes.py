@@ -27,7 +27,9 @@ def network(params, x):
     return jnp.tanh(x @ w) @ a
 
 
-PARAMS = tuple(jax.random.normal(jax.random.key(k), shape) for k, shape in ((1, (4, 6)), (2, (6, 1))))
+PARAMS = tuple(
+    jax.random.normal(jax.random.key(k), shape) for k, shape in ((1, (4, 6)), (2, (6, 1)))
+)
 SUBSETS = [s for k in range(5) for s in itertools.combinations((1, 2, 3, 4), k)]
 
 
