@@ -1,4 +1,4 @@
-"""What was learned, or is in the data: inputs that are used, coefficients, times of rise."""
+"""What was learned, or is in the data: inputs, coefficients, times of rise, synonyms."""
 
 from sparsejax.structure.basis_coefficients import (
     HermiteProbe as HermiteProbe,
@@ -19,4 +19,9 @@ from sparsejax.structure.stages import (
     change_points as change_points,
     rise_times as rise_times,
     stages as stages,
+)
+from sparsejax.structure.synonymic_sensitivity import (
+    SynonymProbe as SynonymProbe,
+    synonym_probe as synonym_probe,
+    synonymic_sensitivity as synonymic_sensitivity,
 )
