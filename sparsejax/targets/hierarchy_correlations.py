@@ -27,7 +27,7 @@ def label_given_first_tuple(
     for level in range(sizes.levels, 1, -1):
         first = jnp.asarray(rules.tuples[level - 1])[:, :, 0]
         symbols = jnp.arange(sizes.symbols, dtype=first.dtype)
-        down = (first[:, :, None] == symbols).mean(axis=1, dtype=dtype)
+        down = (first[:, :, None] == symbols[None, None]).mean(axis=1, dtype=dtype)
         joint = joint @ down
     by_tuple = jnp.repeat(joint.T / sizes.synonyms, sizes.synonyms, axis=0)
     probability = by_tuple.sum(axis=1)
@@ -87,7 +87,7 @@ def measured_tuple_correlation(
     """`tuple_correlation` of samples, noise included: falls like `1 / n`, then is flat."""
     sizes, dtype = rules.sizes, jnp.result_type(float)
     weights = sizes.symbols ** jnp.arange(sizes.branching - 1, -1, -1, dtype=sentences.dtype)
-    number = (sentences[:, : sizes.branching] * weights).sum(axis=1)
+    number = (sentences[:, : sizes.branching] * weights[None]).sum(axis=1)
     counts = jnp.zeros((sizes.symbols**sizes.branching, sizes.n_classes), dtype)
     counts = counts.at[number, labels].add(1)
     total = counts.sum(axis=1, keepdims=True)

@@ -156,7 +156,7 @@ class HierarchyRules(eqx.Module):
             children = table[jnp.maximum(parents, 0), choice]
             if derivation.places is not None:
                 at = derivation.places[level - 1][..., None, :]
-                here = at == jnp.arange(sizes.group, dtype=at.dtype)[:, None]
+                here = at == jnp.arange(sizes.group, dtype=at.dtype)[None, None, :, None]
                 children = jnp.where(here, children[..., None, :], 0).sum(-1, dtype=children.dtype)
                 children = jnp.where(here.any(-1), children, BLANK)
                 children = jnp.where((parents == BLANK)[..., None], BLANK, children)
@@ -205,7 +205,7 @@ class HierarchyRules(eqx.Module):
                 order = jnp.argsort(~seen, axis=-1, stable=True)[..., : sizes.branching]
                 groups = jnp.take_along_axis(groups, order, axis=-1)
             whole = (groups >= 0).all(-1) & (count == sizes.branching)
-            number = jnp.where(whole, (groups.astype(jnp.int32) * weights).sum(-1), 0)
+            number = jnp.where(whole, (groups.astype(jnp.int32) * weights[None, None]).sum(-1), 0)
             rule = jnp.asarray(self.rule_of[level - 1])[number]
             parent = jnp.where(whole & (rule >= 0), rule // sizes.synonyms, UNKNOWN)
             found.append(jnp.where(count == 0, BLANK, parent))
@@ -232,7 +232,7 @@ def draw_rules(key: Key[Array, ""], sizes: HierarchySizes) -> HierarchyRules:
         rules = sizes.symbols_at(level) * sizes.synonyms
         shuffled = jax.random.permutation(jax.random.fold_in(key, level), count)
         chosen = shuffled[:rules].astype(jnp.int32)
-        made = (chosen[:, None] // digits) % sizes.symbols
+        made = (chosen[:, None] // digits[None]) % sizes.symbols
         tuples.append(made.reshape(sizes.symbols_at(level), sizes.synonyms, sizes.branching))
         numbers = jnp.arange(rules, dtype=jnp.int32)
         rule_of.append(jnp.full(count, -1, jnp.int32).at[chosen].set(numbers))

@@ -98,7 +98,7 @@ class RandomHierarchy(HierarchySizes):
             below = [(name,) for name in names]
         return Dag(inputs, tuple(nodes))
 
-    def encode_symbols(
+    def encode(
         self, sentences: Int[Array | np.ndarray, "n positions"], dtype: DTypeLike = float
     ) -> Float[Array, "n d"]:
         """Sentences as inputs: position by position the code of the symbol."""

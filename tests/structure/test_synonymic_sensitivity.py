@@ -47,10 +47,10 @@ def test_what_is_the_same_everywhere_has_none_and_random_functions_have_one():
     probe = synonym_probe(TARGET, jax.random.key(1), 400)
     assert np.isnan(probe(lambda _, x: jnp.ones((len(x), 2)), None)).all()
     # A random function of the whole sentence does not know anything of it.
-    weights = 2.0 ** jnp.arange(TARGET.positions)
+    weights = 2.0 ** np.arange(TARGET.positions)
 
     def hashed(_, x):
-        number = (TARGET.decode(x) * weights).sum(axis=1) * 1e3
+        number = (TARGET.decode(x).astype(x.dtype) * weights[None]).sum(axis=1) * 1e3
         return (jnp.sin(number) * 1e4 % 1.0)[:, None]
 
     np.testing.assert_allclose(probe(hashed, None), 1, atol=0.15)
