@@ -189,7 +189,7 @@ class Foretold:
     """What theory says of a target: its leap, the exponent of its steps, the order of its terms."""
 
     leap: int
-    step_exponent: float
+    step_exponent: float | int
     ordering: tuple[tuple[int, ...], ...]
 
 

@@ -127,7 +127,7 @@ class SharedAgainstDisjoint(OnlineClaim):
                 for place, at in enumerate(config.dims):
                     times = whole_times(measurements, at, number)
                     axes[-1].plot(
-                        number + 0.15 * (place - (len(config.dims) - 1) / 2) + 0 * times,
+                        np.full(len(times), number + 0.15 * (place - (len(config.dims) - 1) / 2)),
                         np.minimum(times, config.steps),
                         ls="",
                         marker=MARKERS[place % len(MARKERS)],

@@ -29,7 +29,7 @@ class Statement:
     high: float
     goal: float
     runs: int
-    needed: float
+    needed: float | int
 
     @property
     def status(self) -> str:
@@ -44,7 +44,7 @@ class Statement:
         return max(self.low - self.goal, self.goal - self.high)
 
 
-def later_by(said: str, comparison: Comparison, goal: float = 0.0) -> Statement:
+def later_by(said: str, comparison: Comparison, goal: float | int = 0.0) -> Statement:
     """That one condition's times are larger than another's by more than the goal."""
     return Statement(
         said,
