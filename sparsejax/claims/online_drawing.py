@@ -27,8 +27,8 @@ def draw_stages(
     for place, (term, _) in enumerate(target.terms):
         for number, run in enumerate(runs):
             axes.plot(
-                np.maximum(run["steps"], 1),
-                run["shares"][:, place],
+                run["steps"][1:],  # on a logarithmic axis
+                run["shares"][1:, place],
                 color=PALETTE[place % len(PALETTE)],
                 lw=0.9,
                 label=shown("*".join(f"x{i}" for i in term)) if number == 0 else None,

@@ -13,7 +13,7 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import GREY, PALETTE, panels, paper_style
 from sparsejax.claims.early_stages import early_weights
-from sparsejax.claims.online_claim import OnlineClaim, if_diverged, in_order, runs_of
+from sparsejax.claims.online_claim import OnlineClaim, if_diverged, orders, runs_of
 from sparsejax.claims.online_drawing import draw_stages, shown
 from sparsejax.claims.online_setting import (
     OnlineSetting,
@@ -146,15 +146,17 @@ class StagewiseLearning(OnlineClaim):
             for dims in config.dims
             for statement in self.stage_statements(config, measurements, dims, level)
         ]
-        ordered = np.concatenate(
-            [
-                in_order(measurements, dims, 0, config.target, self.ordering(config))
-                for dims in config.dims
-            ]
-        )
-        said = f"all terms come in order in {ordered.sum()} of {len(ordered)} runs"
+        parts = [
+            orders(measurements, dims, 0, config.target, self.ordering(config))
+            for dims in config.dims
+        ]
+        kept, broken = (np.concatenate(part) for part in zip(*parts, strict=True))
+        undecided = int((~kept & ~broken).sum())
+        said = f"all terms come in order in {kept.sum()} of {len(kept)} runs"
         statements.append(
-            in_at_least(said, int(ordered.sum()), len(ordered), config.in_order, level)
+            in_at_least(
+                said, int(kept.sum()), len(kept), config.in_order, level, undecided=undecided
+            )
         )
         found = {dims: self.stages(config, measurements, dims) for dims in config.dims}
         summary: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.early_stages import early_weights
-from sparsejax.claims.online_claim import in_order, trial_name
+from sparsejax.claims.online_claim import orders, trial_name
 
 STAIRCASE = CLAIMS["merged-staircase"]
 SHARED = CLAIMS["shared-against-disjoint"]
@@ -92,7 +92,9 @@ def test_order_of_terms_is_theory_s_and_two_unlearned_terms_have_none():
         for seed, times in enumerate([(1, 2, 3), (1, 3, 2), (1, 2, 300), (1, 200, 300)])
     }
     formula, ordering = "x1 + x1*x2 + x1*x2*x3", ((1,), (1, 2), (1, 2, 3))
-    assert in_order(found, 9, 0, formula, ordering).tolist() == [True, False, True, False]
+    kept, broken = orders(found, 9, 0, formula, ordering)
+    assert kept.tolist() == [True, False, True, False]
+    assert broken.tolist() == [False, True, False, False]
 
 
 def made_up_pairs(config, factor):

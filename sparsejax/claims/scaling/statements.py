@@ -58,16 +58,29 @@ def later_by(said: str, comparison: Comparison, goal: float | int = 0.0) -> Stat
 
 
 def in_at_least(
-    said: str, successes: int, runs: int, goal: float, confidence: float = 0.95
+    said: str,
+    successes: int,
+    runs: int,
+    goal: float,
+    confidence: float = 0.95,
+    *,
+    undecided: int = 0,
 ) -> Statement:
     """That something comes about with a probability of at least the goal, by the exact interval.
+
+    Runs that are `undecided`, as they were stopped before, may be either.
 
     Example:
         >>> in_at_least("in order", 20, 20, 0.8).status
         'holds'
+        >>> in_at_least("in order", 0, 20, 0.8, undecided=20).status
+        'inconclusive'
     """
-    low, high = clopper_pearson(successes, runs, confidence)
+    low, _ = clopper_pearson(successes, runs, confidence)
+    _, high = clopper_pearson(successes + undecided, runs, confidence)
     needed = lifts_to_place_proportion(successes / runs, goal, confidence)
+    # More runs that are stopped as soon would not decide.
+    needed = math.nan if undecided else needed
     return Statement(said, successes / runs, low, high, goal, runs, needed)
 
 
@@ -98,5 +111,6 @@ def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verd
     budget = {"integrator": 0.0, "quadrature": 0.0, "sampling": sampling, "floating_point": 0.0}
     said = [s.said for s in (statements if status == "holds" else worst)]
     if status == "inconclusive":
-        said.append(underpowered(closest.needed, closest.runs).replace("lifts", "runs"))
+        more = underpowered(closest.needed, closest.runs).replace("lifts", "runs")
+        said.append("underpowered: longer runs are needed" if math.isnan(closest.needed) else more)
     return Verdict(status, False, margin, budget, "; ".join(said), summary)
