@@ -40,4 +40,4 @@ def draw_stages(
         ylabel="coefficient / the target's",
         title=f"{shown(target.formula)}, $d$ = {target.dims}",
     )
-    axes.legend()
+    axes.legend(loc="upper left")

@@ -32,7 +32,7 @@ class SharedAgainstDisjointConfig(OnlineSetting):
     """By how much sooner the shared target is to be learned, at every dimension."""
     steps: int = 60_000
     """A run that has not learned all terms by then is stopped, and its times are censored."""
-    seeds: int = 6
+    seeds: int = 16
     """Runs of each target and dimension."""
 
 

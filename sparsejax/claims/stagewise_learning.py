@@ -37,9 +37,11 @@ class StagewiseLearningConfig(OnlineSetting):
     """The staircase, as a formula; its terms are to rise in the order that theory gives."""
     dims: tuple[int, ...] = (30, 100)
     """Dimensions of the cube."""
-    seeds: int = 8
+    seeds: int = 16
     """Runs of each dimension, and networks whose first moments are looked at."""
-    apart: float = 1.2
+    until: float = 0.9
+    """A run ends when it has this share of every term."""
+    apart: float = 1.0
     """By what factor a term is to be later than the one before, in the geometric mean over runs."""
     in_order: float = 0.5
     """Fraction of runs in which all terms are to come in order."""
@@ -232,7 +234,9 @@ class StagewiseLearning(OnlineClaim):
             slack = config.early_tolerance - off
             least, most = config.early_tolerance - worst, slack + (worst - off)
             needed = lifts_to_place_slope(slack, least, most, len(exponents), 0.0)
-            found.append(Statement(said, slack, least, most, 0.0, len(exponents), needed))
+            found.append(
+                Statement(said, slack, least, most, 0.0, len(exponents), needed, error / theory)
+            )
         return found
 
     def early_exponents(

@@ -20,7 +20,8 @@ RANK = ("violated", "inconclusive", "holds")
 class Statement:
     """That a quantity is above a goal; `said` puts estimate and interval into words.
 
-    `needed`: about how many runs would decide, of each condition; `runs`: how many there are.
+    `needed`: about how many runs would decide, of each condition; `runs`: how many there are;
+    `integrator`: the part of the interval that an integrator made.
     """
 
     said: str
@@ -30,6 +31,7 @@ class Statement:
     goal: float
     runs: int
     needed: float | int
+    integrator: float = 0.0
 
     @property
     def status(self) -> str:
@@ -87,8 +89,8 @@ def in_at_least(
 def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verdict:
     """Holds where all do, is violated where one is; the margin is that of the closest one.
 
-    Intervals are to be so wide that all of them hold together. Sampling is the only part of the
-    budget: SGD in the precision that was asked for is the subject, and no approximation.
+    Intervals are to be so wide that all of them hold together. Of the budget, all that no integrator
+    made is sampling: SGD in the precision that was asked for is the subject, no approximation.
 
     Raises:
         ValueError: no statements.
@@ -108,7 +110,13 @@ def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verd
     sampling = abs(closest.estimate - (closest.high if margin < 0 else closest.low))
     if not math.isfinite(sampling):
         sampling = abs(margin) + 1.0
-    budget = {"integrator": 0.0, "quadrature": 0.0, "sampling": sampling, "floating_point": 0.0}
+    integrator = min(closest.integrator, sampling)
+    budget = {
+        "integrator": integrator,
+        "quadrature": 0.0,
+        "sampling": sampling - integrator,
+        "floating_point": 0.0,
+    }
     said = [s.said for s in (statements if status == "holds" else worst)]
     if status == "inconclusive":
         more = underpowered(closest.needed, closest.runs).replace("lifts", "runs")
