@@ -40,4 +40,5 @@ def draw_stages(
         ylabel="coefficient / the target's",
         title=f"{shown(target.formula)}, $d$ = {target.dims}",
     )
-    axes.legend(loc="upper left")
+    # Curves are everywhere inside.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, columnspacing=1.0)

@@ -117,7 +117,7 @@ class SharedAgainstDisjoint(OnlineClaim):
         """Stages of each target at the largest dimension, and the times of all runs."""
         formulas, dims = self.formulas(config), max(config.dims)
         with paper_style():
-            figure = Figure(figsize=(3.4 * (len(formulas) + 1), 3.2))
+            figure = Figure(figsize=(3.4 * (len(formulas) + 1), 3.5))
             axes = figure.subplots(1, len(formulas) + 1)
             for number, target in enumerate(targets_of(formulas, dims)):
                 draw_stages(axes[number], target, runs_of(measurements, dims, number), config.level)

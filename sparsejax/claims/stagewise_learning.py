@@ -255,7 +255,7 @@ class StagewiseLearning(OnlineClaim):
     ) -> Figure:
         """Coefficients at every dimension, times of rise, and the powers of time."""
         with paper_style():
-            figure, axes = panels(len(config.dims) + 2)
+            figure, axes = panels(len(config.dims) + 2, height=3.5)
             for panel, dims in zip(axes, config.dims, strict=False):
                 (target,) = targets_of((config.target,), dims)
                 draw_stages(panel, target, runs_of(measurements, dims, 0), config.level)
@@ -298,7 +298,7 @@ class StagewiseLearning(OnlineClaim):
         for k in range(config.early_order):
             color = PALETTE[k % len(PALETTE)]
             for number, run in enumerate(runs):
-                label = f"$u_{k + 1}$, law $t^{{{2**k}}}$" if number == 0 else None
+                label = f"$u_{k + 1} \\sim t^{{{2**k}}}$" if number == 0 else None
                 axes.plot(run["times"], run["law"][k], color=GREY, lw=0.7, zorder=1)
                 axes.plot(
                     run["times"], run["sizes"][k], ls="", marker="o", ms=3, color=color, label=label
@@ -310,7 +310,10 @@ class StagewiseLearning(OnlineClaim):
             ylabel="root mean square weight $u_k$",
             title="output weights frozen, early",
         )
-        axes.legend()
+        axes.set_xticks(runs[0]["times"], [f"{t:g}" for t in runs[0]["times"]])
+        axes.minorticks_off()
+        axes.plot([], [], color=GREY, label="law")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, columnspacing=1.0)
 
     def table(
         self, config: StagewiseLearningConfig, measurements: Measurements, verdict: Verdict

@@ -89,7 +89,7 @@ def in_at_least(
 def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verdict:
     """Holds where all do, is violated where one is; the margin is that of the closest one.
 
-    Intervals are to be so wide that all of them hold together. Of the budget, all that no integrator
+    Intervals are to be so wide that all of them hold together. Of the budget, what no integrator
     made is sampling: SGD in the precision that was asked for is the subject, no approximation.
 
     Raises:
