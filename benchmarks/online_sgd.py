@@ -68,7 +68,7 @@ def products(steps: int, dtype):
 
 def measure(quick: bool) -> dict:
     """On the devices that this process has."""
-    steps = 200 if quick else 1000
+    steps = 400 if quick else 2000
     keys = jax.random.split(jax.random.key(1), SEEDS)
     found = {}
     for dtype in ("float32", "float64"):

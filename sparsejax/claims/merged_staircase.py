@@ -9,7 +9,13 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements
 from sparsejax.claims.merged_staircase_figure import draw_staircases
 from sparsejax.claims.online_claim import OnlineClaim, if_diverged, in_order, whole_times
-from sparsejax.claims.online_setting import OnlineSetting, check_online_setting, targets_of
+from sparsejax.claims.online_setting import (
+    Foretold,
+    OnlineSetting,
+    check_online_setting,
+    foretold,
+    targets_of,
+)
 from sparsejax.claims.scaling import (
     HittingExponent,
     Statement,
@@ -22,7 +28,6 @@ from sparsejax.claims.scaling import (
     verdict_of,
 )
 from sparsejax.graphs import Pointwise
-from sparsejax.targets import Prediction, predicted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,11 +240,11 @@ class MergedStaircase(OnlineClaim):
         return rows
 
 
-def _predictions(config: MergedStaircaseConfig) -> list[Prediction]:
-    return [predicted(target) for target in targets_of(config.targets, max(config.dims))]
+def _predictions(config: MergedStaircaseConfig) -> list[Foretold]:
+    return [foretold(target) for target in targets_of(config.targets, max(config.dims))]
 
 
-def _next_leap(found: list[Prediction], number: int) -> int | None:
+def _next_leap(found: list[Foretold], number: int) -> int | None:
     larger = [p.leap for p in found if p.leap > found[number].leap]
     return min(larger, default=None)
 

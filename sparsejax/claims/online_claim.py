@@ -83,7 +83,7 @@ def in_order(
     place = {term: k for k, (term, _) in enumerate(target.terms)}
     order = [place[term] for term in ordering]
     times = np.stack([run["times"][order] for run in runs_of(measurements, dims, number)])
-    return (times[:, :-1] < times[:, 1:]).all(axis=1)
+    return np.asarray(np.all(times[:, :-1] < times[:, 1:], axis=1))
 
 
 def if_diverged(measurements: Measurements, summary: dict[str, Any]) -> Verdict | None:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsejax.dynamics import fresh, online_ensemble
 from sparsejax.learners import Learner, two_layer
 from sparsejax.structure import WalshProbe, cube_inputs
-from sparsejax.targets import WalshExpansion, parse_target
+from sparsejax.targets import WalshExpansion, parse_target, predicted
 
 # Backgrounds of the evaluation inputs: so many times all signs of the supporting coordinates.
 EVALUATION_POINTS = 512
@@ -182,3 +182,24 @@ def check_online_setting(config: OnlineSetting, dims: Sequence[int]) -> None:
     if not dims or len(set(dims)) < len(dims) or min(dims) < 2:
         raise ValueError(f"dims: give at least one, each once and above 1, got {tuple(dims)}")
     two_layer(min(dims), config.width, activation=config.activation)  # which knows its names
+
+
+@dataclasses.dataclass(frozen=True)
+class Foretold:
+    """What theory says of a target: its leap, the exponent of its steps, the order of its terms."""
+
+    leap: int
+    step_exponent: float
+    ordering: tuple[tuple[int, ...], ...]
+
+
+def foretold(target: WalshExpansion) -> Foretold:
+    """Leap, exponent and order of an expansion, all of which theory has.
+
+    Example:
+        >>> foretold(targets_of(["x1*x2 + x2"], 5)[0])
+        Foretold(leap=1, step_exponent=1, ordering=((2,), (1, 2)))
+    """
+    found = predicted(target)
+    assert found.leap is not None and found.step_exponent is not None
+    return Foretold(found.leap, found.step_exponent, found.ordering or ())

@@ -15,12 +15,16 @@ from sparsejax.claims.drawing import GREY, PALETTE, panels, paper_style
 from sparsejax.claims.early_stages import early_weights
 from sparsejax.claims.online_claim import OnlineClaim, if_diverged, in_order, runs_of
 from sparsejax.claims.online_drawing import draw_stages, shown
-from sparsejax.claims.online_setting import OnlineSetting, check_online_setting, targets_of
+from sparsejax.claims.online_setting import (
+    OnlineSetting,
+    check_online_setting,
+    foretold,
+    targets_of,
+)
 from sparsejax.claims.scaling import Statement, in_at_least, verdict_of
 from sparsejax.claims.statistics import lifts_to_place_slope, mean_interval
 from sparsejax.graphs import Pointwise
 from sparsejax.structure import Stages, change_points, stages
-from sparsejax.targets import predicted
 
 _EARLY_KEY = 2**31 + 5
 
@@ -81,7 +85,7 @@ class StagewiseLearning(OnlineClaim):
         """Refuse a bad config before any compute."""
         check_online_setting(config, config.dims)
         (target,) = targets_of((config.target,), min(config.dims))
-        if len(predicted(target).ordering or ()) < 2:
+        if len(foretold(target).ordering) < 2:
             raise ValueError(f"target: a staircase has two terms at least, got {config.target}")
         if not config.apart >= 1 or not 0 < config.in_order < 1:
             raise ValueError(
@@ -166,7 +170,7 @@ class StagewiseLearning(OnlineClaim):
     def ordering(self, config: StagewiseLearningConfig) -> tuple[tuple[int, ...], ...]:
         """The terms, in the order in which theory says that they are learned."""
         (target,) = targets_of((config.target,), max(config.dims))
-        return predicted(target).ordering or ()
+        return foretold(target).ordering
 
     def stages(
         self, config: StagewiseLearningConfig, measurements: Measurements, dims: int

@@ -62,8 +62,8 @@ class WalshProbe(BasisProbe):
                     f"term {term}: a squared coordinate is 1 on the cube; name it once"
                 )
         rows = [np.prod(points[:, [i - 1 for i in term]], axis=1) for term in sets]
-        self.x = jnp.asarray(points)
-        self.rows = jnp.asarray(np.stack(rows) / len(points), points.dtype)
+        self.x = jnp.asarray(points, float)
+        self.rows = jnp.asarray(np.stack(rows) / len(points), float)
 
 
 class HermiteProbe(BasisProbe):
@@ -99,8 +99,8 @@ class HermiteProbe(BasisProbe):
             counts = np.bincount(_coordinates(term, points.shape[1]), minlength=1)
             factors = [_hermite(int(k), points[:, i - 1]) for i, k in enumerate(counts) if k]
             rows.append(functools.reduce(np.multiply, factors, np.ones(len(points))))
-        self.x = jnp.asarray(points)
-        self.rows = jnp.asarray(np.stack(rows) * shares, points.dtype)
+        self.x = jnp.asarray(points, float)
+        self.rows = jnp.asarray(np.stack(rows) * shares, float)
 
 
 def cube_inputs(

@@ -29,7 +29,7 @@ class Stages:
         order is not known, and counts as broken.
         """
         earlier, later = self.times[:, :-1], self.times[:, 1:]
-        return (earlier < later).all(axis=1)
+        return np.asarray(np.all(earlier < later, axis=1))
 
 
 def stages(times: Float[np.ndarray, "seeds parts"], confidence: float = 0.95) -> Stages:

@@ -102,14 +102,16 @@ def compare_times(
     least = np.where(signed > 0, stopped, np.inf)
     most = np.where(signed > 0, np.inf, stopped)
     rng = np.random.default_rng(0) if rng is None else rng
-    tail, ends = (1 - confidence) / 2, []
-    for standing, level, method in ((least, tail, "lower"), (most, 1 - tail, "higher")):
-        drawn = _resampled(samples, difference, standing, resamples, rng)
-        # The median of an even number may lie between a time and none: of a sum without a sign.
-        drawn = np.where(np.isnan(drawn), -np.inf if method == "lower" else np.inf, drawn)
-        ends.append(float(np.quantile(drawn, level, method=method)))
+    tail = (1 - confidence) / 2
+    drawn = _resampled(samples, difference, least, resamples, rng)
+    # A sum of medians that were not seen, of both signs, says nothing.
+    drawn = np.where(np.isnan(drawn), -np.inf, drawn)
+    low = float(np.quantile(drawn, tail, method="lower"))
+    drawn = _resampled(samples, difference, most, resamples, rng)
+    drawn = np.where(np.isnan(drawn), np.inf, drawn)
+    high = float(np.quantile(drawn, 1 - tail, method="higher"))
     estimate = float(difference(*samples, ends=np.full(len(signed), stopped)))
-    return Comparison(estimate, *ends, runs=min(len(s) for s in samples))
+    return Comparison(estimate, low, high, runs=min(len(s) for s in samples))
 
 
 def _resampled(samples, difference, standing, resamples, rng) -> np.ndarray:

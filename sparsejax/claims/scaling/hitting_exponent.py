@@ -95,7 +95,9 @@ def hitting_exponent(
     )
     if len(seen) < 2:
         return HittingExponent(
-            *[math.nan] * 3,
+            math.nan,
+            math.nan,
+            math.nan,
             goal,
             tolerance,
             "underpowered" if goal else "not_predicted",
