@@ -258,6 +258,14 @@ CLAIMS = Registry(
             "Abbe, Boix-Adsera, Misiakiewicz, COLT 2022 (arXiv 2202.08658); constants derived here",
             "sparsejax.claims.stagewise_learning",
         ),
+        Entry(
+            "parity",
+            "SGD on a sparse parity makes progress behind a flat loss: the first gradient tells "
+            "the relevant inputs from the rest by a gap of closed form, their weights move ahead "
+            "while the loss stands still, and every run learns, in a time of at most n^k.",
+            "Barak, Edelman, Goel, Kakade, Malach, Zhang, NeurIPS 2022 (arXiv 2207.08799)",
+            "sparsejax.claims.parity",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""
