@@ -23,6 +23,7 @@ from sparsejax.claims.scaling import (
     later_by,
     ratio,
     verdict_of,
+    within,
 )
 from sparsejax.claims.scaling.statements import RANK
 from sparsejax.claims.statistics import (
@@ -199,16 +200,12 @@ class Parity:
         for n, k in parities(config):
             runs = runs_of(measurements, n, k)
             middle, low, high = mean_interval(np.array([r["gap_slope"] for r in runs]), level)
-            off = [abs(value - 1) for value in (middle, low, high)]
-            nearest = 0.0 if low <= 1 <= high else min(off[1:])
-            gradients.append(
-                Statement(
-                    f"the first gradient is {middle:.3f} [{low:.3f}, {high:.3f}] of its closed "
-                    f"form at n = {n}, k = {k}",
-                    -off[0], -max(off[1:]), -nearest, -config.gap_tolerance, len(runs),
-                    _needed(-off[0], -max(off[1:]), -nearest, len(runs), -config.gap_tolerance),
-                )
-            )  # fmt: skip
+            said = (
+                f"the first gradient is {middle:.3f} [{low:.3f}, {high:.3f}] of its closed form at "
+                f"n = {n}, k = {k}"
+            )
+            interval = middle, low, high
+            gradients.append(within(said, interval, 1.0, config.gap_tolerance, len(runs)))
         goal = math.log(config.progress)
         for n, k in parities(config):
             runs = runs_of(measurements, n, k)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.drawing import (
@@ -70,9 +71,12 @@ def _draw_runs(config: Any, loss: Any, progress: Any, runs: list[dict[str, np.nd
     loss.axhline(1 - config.drop, color=RED, ls="--", lw=1, label="end of the plateau")
     loss.set_xlabel("steps")
     loss.set_ylabel("hinge loss, fresh samples")
-    loss.legend(loc="lower left")
+    loss.legend(loc="upper right")
     progress.set_xscale("log")
     progress.set_yscale("log")
+    # Of a decade or two the few ticks in between would print over each other.
+    progress.xaxis.set_minor_formatter(NullFormatter())
+    progress.yaxis.set_minor_formatter(NullFormatter())
     progress.set_xlabel("steps")
     progress.set_ylabel(r"distance from the start, r.m.s. $w_t - w_0$")
     legend = progress.legend(loc="upper left")
@@ -121,4 +125,5 @@ def _draw_times(
     axes.set_title(f"times, k = {config.order} unless said")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.6)
-    axes.legend(loc="upper left", fontsize=7)
+    if axes.get_legend_handles_labels()[0]:  # some were reached
+        axes.legend(loc="upper left", fontsize=7)
