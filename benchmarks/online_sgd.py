@@ -86,7 +86,7 @@ def measure(quick: bool) -> dict:
                 "step": lambda runs=runs: runs(1),
                 "seeds": lambda runs=runs: runs(SEEDS),
             }
-            times = timing.interleaved(candidates, 2.0 if quick else 60.0, 3 if quick else 7)
+            times = timing.interleaved(candidates, 2.0 if quick else 30.0, 3 if quick else 7)
         times = {
             name: {kind: round(value / steps, 2) for kind, value in t.items()}
             for name, t in times.items()

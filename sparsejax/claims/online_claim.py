@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import together
@@ -67,23 +68,26 @@ def whole_times(measurements: Measurements, dims: int, number: int) -> np.ndarra
     return np.array([run["times"].max() for run in runs_of(measurements, dims, number)], float)
 
 
-def in_order(
+def orders(
     measurements: Measurements,
     dims: int,
     number: int,
     formula: str,
     ordering: Sequence[tuple[int, ...]],
-) -> np.ndarray:
-    """Of each run whether the target's terms were learned in this order.
+) -> tuple[Bool[np.ndarray, " runs"], Bool[np.ndarray, " runs"]]:
+    """Of each run whether the target's terms came in this order, and whether they did not.
 
-    Terms that were not learned by the end come after those that were; of two of them the order is
-    not known, and counts as broken.
+    Neither where two terms had not been learned by the end: their order is not known.
     """
     (target,) = targets_of([formula], dims)
     place = {term: k for k, (term, _) in enumerate(target.terms)}
     order = [place[term] for term in ordering]
     times = np.stack([run["times"][order] for run in runs_of(measurements, dims, number)])
-    return np.asarray(np.all(times[:, :-1] < times[:, 1:], axis=1))
+    kept = np.all(times[:, :-1] < times[:, 1:], axis=1)
+    # A term that was seen no later than one before it.
+    first = np.maximum.accumulate(times, axis=1)[:, :-1]
+    broken = np.any(np.isfinite(times[:, 1:]) & (times[:, 1:] <= first), axis=1)
+    return np.asarray(kept), np.asarray(broken)
 
 
 def if_diverged(measurements: Measurements, summary: dict[str, Any]) -> Verdict | None:

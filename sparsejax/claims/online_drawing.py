@@ -27,8 +27,8 @@ def draw_stages(
     for place, (term, _) in enumerate(target.terms):
         for number, run in enumerate(runs):
             axes.plot(
-                np.maximum(run["steps"], 1),
-                run["shares"][:, place],
+                run["steps"][1:],  # on a logarithmic axis
+                run["shares"][1:, place],
                 color=PALETTE[place % len(PALETTE)],
                 lw=0.9,
                 label=shown("*".join(f"x{i}" for i in term)) if number == 0 else None,
@@ -40,4 +40,5 @@ def draw_stages(
         ylabel="coefficient / the target's",
         title=f"{shown(target.formula)}, $d$ = {target.dims}",
     )
-    axes.legend()
+    # Curves are everywhere inside.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, columnspacing=1.0)

@@ -40,6 +40,8 @@ class OnlineSetting:
     output is divided by the width throughout, at the same step size."""
     level: float = 0.5
     """A term is learned once the network's coefficient of it is this share of the target's."""
+    until: float = 0.5
+    """A run ends when it has this share of every term, or the level where that is more."""
     steps: int = 40_000
     """A run that has not learned all terms by then is stopped, and its times are censored."""
     record_every: int = 20
@@ -132,7 +134,10 @@ def measure_online(
         keys,
         probes={"shares": LearnedShares(WalshProbe(target.terms, inputs), values)},
         record_every=config.record_every,
-        reach={"learned": ("shares", config.level, "above")},
+        reach={
+            "learned": ("shares", config.level, "above"),
+            "ended": ("shares", max(config.level, config.until), "above"),
+        },
         dtype=config.precision,
     )
     shares, losses = np.asarray(runs.probes["shares"]), np.asarray(runs.losses)
@@ -176,7 +181,7 @@ def check_online_setting(config: OnlineSetting, dims: Sequence[int]) -> None:
         raise ValueError(f"seeds: at least two for an interval, got {config.seeds}")
     if not config.step_size > 0:
         raise ValueError(f"step_size: must be positive, got {config.step_size}")
-    for field in ("level", "confidence"):
+    for field in ("level", "until", "confidence"):
         if not 0 < getattr(config, field) < 1:
             raise ValueError(f"{field}: must lie in (0, 1), got {getattr(config, field)}")
     if not dims or len(set(dims)) < len(dims) or min(dims) < 2:
@@ -189,7 +194,7 @@ class Foretold:
     """What theory says of a target: its leap, the exponent of its steps, the order of its terms."""
 
     leap: int
-    step_exponent: float
+    step_exponent: float | int
     ordering: tuple[tuple[int, ...], ...]
 
 

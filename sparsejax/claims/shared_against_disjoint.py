@@ -32,7 +32,7 @@ class SharedAgainstDisjointConfig(OnlineSetting):
     """By how much sooner the shared target is to be learned, at every dimension."""
     steps: int = 60_000
     """A run that has not learned all terms by then is stopped, and its times are censored."""
-    seeds: int = 6
+    seeds: int = 16
     """Runs of each target and dimension."""
 
 
@@ -117,7 +117,7 @@ class SharedAgainstDisjoint(OnlineClaim):
         """Stages of each target at the largest dimension, and the times of all runs."""
         formulas, dims = self.formulas(config), max(config.dims)
         with paper_style():
-            figure = Figure(figsize=(3.4 * (len(formulas) + 1), 3.2))
+            figure = Figure(figsize=(3.4 * (len(formulas) + 1), 3.5))
             axes = figure.subplots(1, len(formulas) + 1)
             for number, target in enumerate(targets_of(formulas, dims)):
                 draw_stages(axes[number], target, runs_of(measurements, dims, number), config.level)
@@ -127,7 +127,7 @@ class SharedAgainstDisjoint(OnlineClaim):
                 for place, at in enumerate(config.dims):
                     times = whole_times(measurements, at, number)
                     axes[-1].plot(
-                        number + 0.15 * (place - (len(config.dims) - 1) / 2) + 0 * times,
+                        np.full(len(times), number + 0.15 * (place - (len(config.dims) - 1) / 2)),
                         np.minimum(times, config.steps),
                         ls="",
                         marker=MARKERS[place % len(MARKERS)],

@@ -28,11 +28,11 @@ class Comparison:
     high: float
     runs: int
 
-    def status(self, goal: float) -> str:
+    def status(self, goal: float | int) -> str:
         """Whether the difference is above the goal: `holds`, `violated` or `inconclusive`."""
         return "holds" if self.low > goal else "violated" if self.high < goal else "inconclusive"
 
-    def needed(self, goal: float) -> float:
+    def needed(self, goal: float | int) -> float | int:
         """About how many runs of each size and condition would decide."""
         low, high = min(self.low, self.estimate), max(self.high, self.estimate)
         return lifts_to_place_slope(self.estimate, low, high, self.runs, goal)
@@ -42,7 +42,7 @@ def compare_times(
     sizes: Sequence[float | int] | Float[np.ndarray, " sizes"],
     earlier: Times,
     later: Times,
-    stopped: float,
+    stopped: float | int,
     *,
     of: Literal["level", "exponent"] = "level",
     confidence: float = 0.95,

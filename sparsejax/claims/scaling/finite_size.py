@@ -21,7 +21,7 @@ def finite_size_warnings(
     output_power: float = 0.5,
     width: int = 128,
     sizes: Sequence[int] = (),
-    exponents: Sequence[float] = (),
+    exponents: Sequence[float | int] = (),
 ) -> tuple[str, ...]:
     """What to know before a law of learning times is read off a two-layer network, if anything.
 

@@ -21,7 +21,8 @@ RANK = ("violated", "inconclusive", "holds")
 class Statement:
     """That a quantity is above a goal; `said` puts estimate and interval into words.
 
-    `needed`: about how many runs would decide, of each condition; `runs`: how many there are.
+    `needed`: about how many runs would decide, of each condition; `runs`: how many there are;
+    `integrator`: the part of the interval that an integrator made.
     """
 
     said: str
@@ -30,7 +31,8 @@ class Statement:
     high: float
     goal: float
     runs: int
-    needed: float
+    needed: float | int
+    integrator: float = 0.0
 
     @property
     def status(self) -> str:
@@ -45,7 +47,7 @@ class Statement:
         return max(self.low - self.goal, self.goal - self.high)
 
 
-def later_by(said: str, comparison: Comparison, goal: float = 0.0) -> Statement:
+def later_by(said: str, comparison: Comparison, goal: float | int = 0.0) -> Statement:
     """That one condition's times are larger than another's by more than the goal."""
     return Statement(
         said,
@@ -59,16 +61,29 @@ def later_by(said: str, comparison: Comparison, goal: float = 0.0) -> Statement:
 
 
 def in_at_least(
-    said: str, successes: int, runs: int, goal: float, confidence: float = 0.95
+    said: str,
+    successes: int,
+    runs: int,
+    goal: float,
+    confidence: float = 0.95,
+    *,
+    undecided: int = 0,
 ) -> Statement:
     """That something comes about with a probability of at least the goal, by the exact interval.
+
+    Runs that are `undecided`, as they were stopped before, may be either.
 
     Example:
         >>> in_at_least("in order", 20, 20, 0.8).status
         'holds'
+        >>> in_at_least("in order", 0, 20, 0.8, undecided=20).status
+        'inconclusive'
     """
-    low, high = clopper_pearson(successes, runs, confidence)
+    low, _ = clopper_pearson(successes, runs, confidence)
+    _, high = clopper_pearson(successes + undecided, runs, confidence)
     needed = lifts_to_place_proportion(successes / runs, goal, confidence)
+    # More runs that are stopped as soon would not decide.
+    needed = math.nan if undecided else needed
     return Statement(said, successes / runs, low, high, goal, runs, needed)
 
 
@@ -109,8 +124,8 @@ def within(
 def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verdict:
     """Holds where all do, is violated where one is; the margin is that of the closest one.
 
-    Intervals are to be so wide that all of them hold together. Sampling is the only part of the
-    budget: SGD in the precision that was asked for is the subject, and no approximation.
+    Intervals are to be so wide that all of them hold together. Of the budget, what no integrator
+    made is sampling: SGD in the precision that was asked for is the subject, no approximation.
 
     Raises:
         ValueError: no statements.
@@ -130,8 +145,15 @@ def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verd
     sampling = abs(closest.estimate - (closest.high if margin < 0 else closest.low))
     if not math.isfinite(sampling):
         sampling = abs(margin) + 1.0
-    budget = {"integrator": 0.0, "quadrature": 0.0, "sampling": sampling, "floating_point": 0.0}
+    integrator = min(closest.integrator, sampling)
+    budget = {
+        "integrator": integrator,
+        "quadrature": 0.0,
+        "sampling": sampling - integrator,
+        "floating_point": 0.0,
+    }
     said = [s.said for s in (statements if status == "holds" else worst)]
     if status == "inconclusive":
-        said.append(underpowered(closest.needed, closest.runs).replace("lifts", "runs"))
+        more = underpowered(closest.needed, closest.runs).replace("lifts", "runs")
+        said.append("underpowered: longer runs are needed" if math.isnan(closest.needed) else more)
     return Verdict(status, False, margin, budget, "; ".join(said), summary)
