@@ -35,8 +35,13 @@ class InformationExponentConfig:
     """Hermite orders of the links, each a normalised Hermite polynomial."""
     dims: tuple[int, ...] = (25, 50, 100, 200)
     """Dimensions of the Gaussian inputs."""
-    step_sizes: tuple[float, ...] = (0.1, 0.1, 0.2)
+    step_sizes: tuple[float, ...] = (0.1, 0.1, 0.1)
     """Of each link: c in the step size c / d^max(k/2, 1) at information exponent k."""
+    batch: int = 8
+    """Fresh samples a step; the theorem has one."""
+    start: Literal["typical", "uniform"] = "typical"
+    """Where runs start, in the target's hemisphere: typical, with the overlap 1 / sqrt(d) that is
+    the root mean square of all; uniform, so that times spread as overlaps do."""
     first_order: float = 0.0
     """So much of the first Hermite polynomial is mixed into every link. With any of it the
     information exponent is 1, and theory, which is asked about the pure link, is to fail."""
@@ -46,7 +51,7 @@ class InformationExponentConfig:
     """A run is stopped after about this many times d^max(k - 1, 1) steps, and its time censored."""
     tolerance: float = 0.5
     """By how much a measured exponent may differ from that of theory."""
-    seeds: int = 40
+    seeds: int = 20
     """Runs of each link and dimension."""
     precision: Literal["float32", "float64"] = "float32"
     """Of parameters and data."""
@@ -59,9 +64,9 @@ class InformationExponentConfig:
 class InformationExponent:
     """Exponents of the time to a fixed overlap, against theory, and apart where theory is.
 
-    One fresh sample a step; the student knows the link and starts in the target's hemisphere, as in
-    the theorem. Theory's logarithm (`d log d` at k = 2) is part of what is predicted: as the slope
-    that it has over the ladder of dimensions.
+    The student knows the link and starts in the target's hemisphere, as in the theorem. Theory's
+    logarithm (`d log d` at k = 2) is part of what is predicted: as the slope that it has over the
+    ladder of dimensions.
     """
 
     name = "information-exponent"
@@ -75,7 +80,9 @@ class InformationExponent:
         "paper": InformationExponentConfig(
             orders=(1, 2, 3, 4),
             dims=(25, 35, 50, 70, 100, 140, 200, 280, 400),
-            step_sizes=(0.1, 0.1, 0.1, 0.05),
+            step_sizes=(0.1, 0.1, 0.02, 0.005),
+            batch=1,
+            start="uniform",
             seeds=200,
             tolerance=0.25,
         )
@@ -98,6 +105,8 @@ class InformationExponent:
             raise ValueError(
                 f"dims: two at least for an exponent, each once and above 1, got {config.dims}"
             )
+        if config.batch < 1:
+            raise ValueError(f"batch: must be positive, got {config.batch}")
         if config.seeds < 2:
             raise ValueError(f"seeds: at least two for an interval, got {config.seeds}")
         if not 0 <= config.first_order < math.inf:
@@ -115,7 +124,7 @@ class InformationExponent:
         The step size is small for the sake of the high order's noise.
         """
         return dataclasses.replace(
-            config, orders=(max(3, *config.orders),), step_sizes=(0.01,), first_order=1.0
+            config, orders=(max(3, *config.orders),), step_sizes=(0.02,), first_order=1.0
         )
 
     def trials(self, config: InformationExponentConfig) -> list[Trial]:

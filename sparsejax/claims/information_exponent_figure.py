@@ -42,9 +42,11 @@ def draw_exponents(
                 )  # fmt: skip
         overlap.axhline(config.level, color=GREY, ls=":", lw=1)
         overlap.set_xscale("log")
-        overlap.set_xlabel("steps, of one sample each")
+        overlap.set_xlabel(f"steps, of {config.batch} samples each")
         overlap.set_ylabel(r"overlap $\langle w, w^* \rangle$")
         overlap.set_title(f"d = {max(config.dims)}, {DRAWN} runs of each link")
+        low, high = overlap.get_ylim()
+        overlap.set_ylim(low, high + 0.3 * (high - low))
         for line in overlap.legend(loc="upper left").get_lines():
             line.set_linewidth(1.8)
 

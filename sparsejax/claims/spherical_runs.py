@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.integrate
-import scipy.stats
 from jaxtyping import Array, Float, Key
 
 from sparsejax.dynamics import fresh, online_ensemble, spherical_sgd
@@ -34,15 +33,25 @@ class Student(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class OnHemisphere:
-    """`build` of a student with a uniform direction, at an acute angle to the target's."""
+    """`build` of a student with a random direction, at an acute angle to the target's.
+
+    `start`: `"uniform"` on that hemisphere, or `"typical"`, uniform among directions with the
+    root mean square of its overlaps, `1 / sqrt(dims)`.
+    """
 
     dims: int
     link: tuple[float, ...]
+    start: str
 
     def __call__(self, key: Key[Array, ""]) -> tuple[Student, Float[Array, " d"]]:
         """Function and direction of one seed."""
         w = jax.random.normal(key, (self.dims,))
-        return Student(self.link), w / jnp.linalg.norm(w) * jnp.where(w[0] < 0, -1, 1)
+        w = w / jnp.linalg.norm(w) * jnp.where(w[0] < 0, -1, 1)
+        if self.start == "typical":
+            overlap = 1 / math.sqrt(self.dims)
+            w = w.at[0].set(0.0)
+            w = (w * (math.sqrt(1 - overlap**2) / jnp.linalg.norm(w))).at[0].set(overlap)
+        return Student(self.link), w
 
 
 class Overlap(eqx.Module):
@@ -111,8 +120,8 @@ def measure_spherical(
     )
     constant = config.step_sizes[config.orders.index(order)]
     runs = online_ensemble(
-        OnHemisphere(dims, link),
-        fresh(target.sample, 1, config.precision),
+        OnHemisphere(dims, link, config.start),
+        fresh(target.sample, config.batch, config.precision),
         descent(step_of(constant, dims, exponent)),
         steps,
         keys,
@@ -136,19 +145,18 @@ def measure_spherical(
 
 
 def population_time(order: int, dims: int, step: float, level: float) -> float:
-    """Steps that the population's gradient alone takes to the level, from the median start.
+    """Steps that the population's gradient alone takes to the level, from overlap `1 / sqrt(d)`.
 
-    `dm/ds = eta k m^(k-1) (1 - m^2)` for the link `h_k`, from the median overlap of a uniform
-    direction. Noise adds to it: no part of the claim, for the figure.
+    `dm/ds = eta k m^(k-1) (1 - m^2)` for the link `h_k`. Noise adds to it: no part of the claim,
+    for the figure.
 
     Source: derived here; `E h_k(<w, x>) h_k(<w*, x>) = <w, w*>^k`.
 
     Example:
-        >>> round(population_time(2, 100, 0.01, 0.5))  # ln of the overlap grows by 2 eta a step
-        135
+        >>> round(population_time(2, 100, 0.01, 0.5))  # its logarithm grows by 2 eta a step
+        87
     """
-    # The overlap's square is Beta(1/2, (d - 1)/2).
-    start = math.sqrt(scipy.stats.beta.median(0.5, (dims - 1) / 2))
+    start = 1 / math.sqrt(dims)
     if start >= level:
         return 0.0
     found, _ = scipy.integrate.quad(
