@@ -285,6 +285,21 @@ CLAIMS = Registry(
             "(arXiv 2507.02550); measured here",
             "sparsejax.claims.sgd_alone",
         ),
+        Entry(
+            "parity",
+            "SGD on a sparse parity makes progress behind a flat loss: the first gradient tells "
+            "the relevant inputs from the rest by a gap of closed form, their weights move ahead "
+            "while the loss stands still, and every run learns, in a time of at most n^k.",
+            "Barak, Edelman, Goel, Kakade, Malach, Zhang, NeurIPS 2022 (arXiv 2207.08799)",
+            "sparsejax.claims.parity",
+        ),
+        Entry(
+            "information-exponent",
+            "Online spherical SGD finds the direction of a single-index target of information "
+            "exponent k in about d steps for k = 1, d log d for k = 2, and d^(k - 1) for k >= 3.",
+            "Ben Arous, Gheissari, Jagannath, JMLR 2021 (arXiv 2003.10409), theorems 1.3 and 1.4",
+            "sparsejax.claims.information_exponent",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

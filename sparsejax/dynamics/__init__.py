@@ -37,6 +37,7 @@ from sparsejax.dynamics.proximal import (
 from sparsejax.dynamics.sample_losses import half_squared as half_squared, hinge as hinge
 from sparsejax.dynamics.sgd import sgd as sgd
 from sparsejax.dynamics.sharpness import sharpness as sharpness
+from sparsejax.dynamics.spherical_sgd import spherical_sgd as spherical_sgd
 from sparsejax.dynamics.stochastic_modified_flow import (
     gradient_noise as gradient_noise,
     stochastic_modified_flow as stochastic_modified_flow,

@@ -6,9 +6,19 @@ from sparsejax.structure.basis_coefficients import (
     cube_inputs as cube_inputs,
     gaussian_inputs as gaussian_inputs,
 )
+from sparsejax.structure.fourier_gap import (
+    FourierGap as FourierGap,
+    GradientCoefficients as GradientCoefficients,
+    correlation_gradient as correlation_gradient,
+    sign_neuron_gradient as sign_neuron_gradient,
+)
 from sparsejax.structure.gradient_outer_product import (
     average_gradient_outer_product as average_gradient_outer_product,
     input_shares as input_shares,
+)
+from sparsejax.structure.hidden_progress import (
+    HiddenProgress as HiddenProgress,
+    with_start as with_start,
 )
 from sparsejax.structure.input_weight_norms import (
     InputWeightNorms as InputWeightNorms,

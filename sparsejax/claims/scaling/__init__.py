@@ -19,4 +19,5 @@ from sparsejax.claims.scaling.statements import (
     in_at_least as in_at_least,
     later_by as later_by,
     verdict_of as verdict_of,
+    within as within,
 )

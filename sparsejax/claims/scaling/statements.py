@@ -10,6 +10,7 @@ from sparsejax.claims.scaling.comparisons import Comparison
 from sparsejax.claims.statistics import (
     clopper_pearson,
     lifts_to_place_proportion,
+    lifts_to_place_slope,
     underpowered,
 )
 
@@ -84,6 +85,40 @@ def in_at_least(
     # More runs that are stopped as soon would not decide.
     needed = math.nan if undecided else needed
     return Statement(said, successes / runs, low, high, goal, runs, needed)
+
+
+def within(
+    said: str,
+    interval: tuple[float, float, float],
+    predicted: float | tuple[float, float],
+    tolerance: float,
+    runs: int,
+) -> Statement:
+    """That a quantity is a predicted one, or between two, up to a tolerance.
+
+    `interval`: estimate, low, high. The quantity of the statement is minus the distance from what
+    is predicted, and its goal minus the tolerance.
+
+    Example:
+        >>> within("a slope", (1.1, 1.0, 1.2), 1.0, 0.5, 9).status
+        'holds'
+        >>> within("a slope", (1.1, 1.0, 1.2), (1.8, 2.0), 0.5, 9).status
+        'violated'
+    """
+    least, most = predicted if isinstance(predicted, tuple) else (predicted, predicted)
+    middle, low, high = interval
+    if math.isnan(middle):
+        return Statement(said, math.nan, -math.inf, 0.0, -tolerance, runs, math.nan)
+
+    def off(value: float) -> float:
+        return max(least - value, value - most, 0.0)
+
+    nearest = 0.0 if low <= most and high >= least else min(off(low), off(high))
+    ends = -max(off(low), off(high)), -nearest
+    # Rounding, or a bootstrap of few runs, may leave the estimate outside of its own interval.
+    low, high = min(ends[0], -off(middle)), max(ends[1], -off(middle))
+    needed = lifts_to_place_slope(-off(middle), low, high, runs, -tolerance)
+    return Statement(said, -off(middle), *ends, -tolerance, runs, needed)
 
 
 def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verdict:
