@@ -22,7 +22,7 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
             x, scale = entry["samples"], entry[config.scale]
             v, m, depth = (part[1:] for part in name.split("-"))
             label = f"v={v}, m={m}, L={depth}"
-            style = {"color": color, "ms": 4, "capsize": 2, "lw": 1.2}
+            style: dict[str, Any] = {"color": color, "ms": 4, "capsize": 2, "lw": 1.2}
             for key, line, fill in (("deep", "-", color), ("shallow", ":", "white")):
                 mean, error = _mean(entry["errors"][key])
                 style_of = style | {"ls": line, "marker": marker, "mfc": fill}
@@ -34,7 +34,7 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
             for key, shift, fill in (("deep", 0.97, color), ("shallow", 1.03, "white")):
                 times = entry["times"][key]
                 at = np.where(np.isfinite(times), times, 1.4 * x[-1])
-                for kind, mask in ((marker, np.isfinite(times)), ("2", ~np.isfinite(times))):
+                for kind, mask in ((marker, np.isfinite(times)), ("2", np.isinf(times))):
                     needed.plot(
                         np.full(mask.sum(), shift * scale), at[mask], kind, color=color, mfc=fill,
                         ms=5 if kind == marker else 8, alpha=0.8,
