@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sparsejax.structure import SynonymProbe, synonym_probe
 from sparsejax.targets import (
@@ -27,6 +27,40 @@ def cross_entropy(outputs: Float[Array, "n c"], labels: Int[Array, "n 1"]) -> Fl
     return optax.softmax_cross_entropy_with_integer_labels(outputs, labels[:, 0])
 
 
+# One sentence in so many is kept for tests, and never trained on.
+KEPT = 8
+
+
+def kept_for_tests(sentences: Int[Array, "n positions"]) -> Bool[Array, " n"]:
+    """Whether each sentence is one of the eighth that is never trained on: by its hash.
+
+    Small hierarchies have few sentences, and a network that has seen most of them needs not to know
+    any rule.
+    """
+    state = jnp.zeros(sentences.shape[0], jnp.uint32)
+    for symbol in sentences.T:
+        state = state * jnp.uint32(0x01000193) ^ (symbol + 1).astype(jnp.uint32)
+    # Murmur's last mix: every bit of the sentence reaches the leading ones.
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        state = (state ^ (state >> jnp.uint32(shift))) * jnp.uint32(factor)
+    return state < jnp.uint32(2**32 // KEPT)
+
+
+def drawn_sentences(
+    rules: HierarchyRules, key: Key[Array, ""], n: int, *, tests: bool
+) -> tuple[Int[Array, "n positions"], Int[Array, " n"]]:
+    """`n` sentences with their labels, uniform among those for tests, or among all others.
+
+    Each is the first of its kind among so many draws that one in a million would have none.
+    """
+    draws = 104 if tests else 7
+    made = rules.derive(key, n * draws)
+    sentences = rules.sentences(made)
+    fits = (kept_for_tests(sentences) == tests).reshape(n, draws)
+    rows = jnp.arange(n) * draws + jnp.argmax(fits, axis=1)
+    return sentences[rows], made.labels[rows]
+
+
 class Sentences(eqx.Module):
     """A stream of minibatches from the first `samples` of `most` sentences of a language.
 
@@ -44,11 +78,10 @@ class Sentences(eqx.Module):
     def __call__(self, key: Key[Array, ""]) -> "TrainingSentences":
         """A lane's own training set."""
         set_key, label_key, order_key = jax.random.split(key, 3)
-        made = self.rules.derive(set_key, self.most)
-        labels = made.labels
+        sentences, labels = drawn_sentences(self.rules, set_key, self.most, tests=False)
         if self.shuffled:
             labels = jax.random.permutation(label_key, labels)
-        x = inputs_of(self.rules, self.rules.sentences(made))
+        x = inputs_of(self.rules, sentences)
         return TrainingSentences(x, labels[:, None], order_key, self.samples, self.batch)
 
 
@@ -88,27 +121,28 @@ def inputs_of(rules: HierarchyRules, sentences: Int[Array, "n positions"]) -> Fl
     return encode_symbols(sentences, rules.sizes.symbols, whitened=True)
 
 
-def language(sizes: HierarchySizes, seed: int, number: int) -> HierarchyRules:
-    """The rules of the language with this number."""
-    key = jax.random.fold_in(jax.random.key(seed), number)
-    return jax.tree.map(jnp.asarray, _draw(key, sizes))
+def language_keys(seed: int, number: int) -> tuple[Key[Array, ""], ...]:
+    """Keys of the language with this number: of its rules, its test, and its runs."""
+    return tuple(jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3))
 
 
+drawn_language = eqx.filter_jit(draw_rules)
+"""The rules of a language, in one program for all keys."""
+
+
+@eqx.filter_jit
 def probes_of(
-    rules: HierarchyRules, seed: int, number: int, tested: int
-) -> tuple[ErrorRate, SynonymProbe | None]:
-    """Fresh sentences of a language to be tested on; synonyms exchanged, where there are any."""
-    key = jax.random.fold_in(jax.random.key(seed + 1), number)
-    made = rules.derive(jax.random.fold_in(key, 0), tested)
-    error = ErrorRate(inputs_of(rules, rules.sentences(made)), made.labels)
-    sizes = rules.sizes
-    if sizes.synonyms < 2:
-        return error, None
+    rules: HierarchyRules, key: Key[Array, ""], tested: int
+) -> tuple[ErrorRate, SynonymProbe]:
+    """Sentences that no training set has, and others in which synonyms are exchanged."""
+    test_key, synonym_key = jax.random.split(key)
+    sentences, labels = drawn_sentences(rules, test_key, tested, tests=True)
+    error = ErrorRate(inputs_of(rules, sentences), labels)
+    of = rules.sizes
     hierarchy = RandomHierarchy(
-        sizes.symbols, sizes.synonyms, sizes.levels, sizes.branching, sizes.classes,
-        sizes.blanks, whitened=True,
-    )  # fmt: skip
-    return error, synonym_probe(hierarchy, jax.random.fold_in(key, 1), tested, rules=rules)
+        of.symbols, of.synonyms, of.levels, of.branching, of.classes, of.blanks, whitened=True
+    )
+    return error, synonym_probe(hierarchy, synonym_key, tested, rules=rules)
 
 
 def chance(sizes: HierarchySizes) -> float:
@@ -136,6 +170,3 @@ def samples_to_level(
     share = (errors[last] - level) / (errors[last] - errors[last + 1])
     ends = np.log(samples[last : last + 2])
     return float(np.exp(ends[0] + share * (ends[1] - ends[0])))
-
-
-_draw = eqx.filter_jit(draw_rules)

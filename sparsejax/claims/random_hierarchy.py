@@ -19,7 +19,8 @@ from sparsejax.claims.hierarchy_languages import (
     Sentences,
     chance,
     cross_entropy,
-    language,
+    drawn_language,
+    language_keys,
     probes_of,
     samples_to_level,
 )
@@ -39,13 +40,13 @@ ENOUGH = 0.25
 class RandomHierarchyConfig:
     """Networks of two depths on drawn languages of several sizes, over numbers of samples."""
 
-    symbols: tuple[int, ...] = (8, 4, 8, 6)
+    symbols: tuple[int, ...] = (4, 8, 6, 8)
     """Symbols v of each setting; as many classes. One number a setting, as in the next two."""
-    synonyms: tuple[int, ...] = (6, 2, 2, 3)
+    synonyms: tuple[int, ...] = (2, 2, 3, 6)
     """Rules m of every symbol."""
-    levels: tuple[int, ...] = (2, 3, 3, 3)
+    levels: tuple[int, ...] = (3, 3, 3, 2)
     """Levels L; sentences have 2^L symbols."""
-    samples_over_p_star: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    samples_over_p_star: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     """Training samples, over P* = n_c m^L."""
     scale: Literal["p_star", "p_max"] = "p_star"
     """What samples are measured in: P* as the claim says, or the number of all sentences."""
@@ -53,7 +54,7 @@ class RandomHierarchyConfig:
     """Whether labels are permuted, so that there is nothing to learn."""
     width: int = 48
     """Channels of the deep network; the shallow one has as many parameters."""
-    languages: int = 3
+    languages: int = 10
     """Drawn languages of each setting; intervals are over them and their runs."""
     runs: int = 2
     """Training sets and networks of each language."""
@@ -64,7 +65,7 @@ class RandomHierarchyConfig:
     batch: int = 64
     """Samples a step, drawn with replacement."""
     tested: int = 1000
-    """Fresh sentences to test on, and to exchange synonyms in."""
+    """Sentences to test on, which no training set has, and to exchange synonyms in."""
     level: float = 0.1
     """Learned: a test error of this share of that of guessing."""
     tolerance: float = 0.5
@@ -90,9 +91,9 @@ class RandomHierarchyClaim:
     Config = RandomHierarchyConfig
     presets = {
         "paper": RandomHierarchyConfig(
-            symbols=(8, 10, 16, 8, 8, 8, 10, 8),
-            synonyms=(6, 8, 8, 2, 3, 4, 5, 2),
-            levels=(2, 2, 2, 3, 3, 3, 3, 4),
+            symbols=(8, 10, 16, 8, 8, 8, 12),
+            synonyms=(6, 8, 8, 2, 3, 4, 4),
+            levels=(2, 2, 2, 3, 3, 3, 3),
             samples_over_p_star=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
             width=256,
             languages=10,
@@ -118,13 +119,23 @@ class RandomHierarchyClaim:
             )
         if len(set(sizes)) < count or len({of.p_star for of in sizes}) < 2:
             raise ValueError("settings: each once, and with two different P* at least")
-        ladder = config.samples_over_p_star
-        if len(ladder) < 3 or list(ladder) != sorted(set(ladder)) or not ladder[0] > 0:
+        shares = config.samples_over_p_star
+        if len(shares) < 3 or list(shares) != sorted(set(shares)) or not shares[0] > 0:
             raise ValueError(
-                f"samples_over_p_star: three at least, positive and increasing, got {ladder}"
+                f"samples_over_p_star: three at least, positive and increasing, got {shares}"
             )
-        if min(of.p_star for of in sizes) * ladder[0] < 1:
-            raise ValueError(f"samples_over_p_star: {ladder[0]:g} P* is less than one sample")
+        if min(of.p_star for of in sizes) * shares[0] < 1:
+            raise ValueError(f"samples_over_p_star: {shares[0]:g} P* is less than one sample")
+        for scales in ([1] * count, [getattr(of, config.scale) for of in sizes]):
+            ends = [
+                (ladder(config, of)[0] / scale, ladder(config, of)[-1] / scale)
+                for of, scale in zip(sizes, scales, strict=True)
+            ]
+            if max(first for first, _ in ends) >= min(last for _, last in ends):
+                raise ValueError(
+                    "samples_over_p_star: settings have no number of samples in common, plain or "
+                    f"over {config.scale}; extend it, or take settings that are nearer"
+                )
         for field, least in (
             ("languages", 2), ("runs", 1), ("width", 1), ("batch", 1), ("tested", 100),
         ):  # fmt: skip
@@ -140,8 +151,12 @@ class RandomHierarchyClaim:
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
 
     def control(self, config: RandomHierarchyConfig) -> RandomHierarchyConfig:
-        """Samples over the number of all sentences, by which curves do not collapse."""
-        return dataclasses.replace(config, scale="p_max")
+        """Samples over the number of all sentences, by which curves do not collapse.
+
+        That is far from close, and a few languages show it.
+        """
+        languages = min(config.languages, 4)
+        return dataclasses.replace(config, scale="p_max", languages=languages)
 
     def trials(self, config: RandomHierarchyConfig) -> list[Trial]:
         """One trial a setting, depth, number of samples and language: all of its runs."""
@@ -278,9 +293,9 @@ def ladder(config: RandomHierarchyConfig, of: HierarchySizes) -> list[int]:
 
 def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, dict[str, Any]]:
     """What was measured, by setting: errors over chance `(runs of all languages, ladder)`."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for of in settings(config):
-        samples, entry = ladder(config, of), {"p_star": of.p_star, "p_max": of.p_max}
+        samples = ladder(config, of)
 
         def gathered(depth: str, key: str, of=of, samples=samples) -> np.ndarray:
             rows = [
@@ -291,14 +306,16 @@ def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[st
                 for number in range(config.languages)
             ]
             # Languages, ladder, runs (and levels) to runs of all languages, ladder.
-            stacked = np.moveaxis(np.array(rows), 2, 1)
+            stacked: np.ndarray = np.moveaxis(np.array(rows), 2, 1)
             return stacked.reshape(-1, *stacked.shape[2:])
 
         errors = {d: gathered(d, "error") / chance(of) for d in (DEEP, SHALLOW)}
         sensitivity = {d: gathered(d, "sensitivity") for d in (DEEP, SHALLOW)}
         x = np.array(samples, float)
         first = f"{named(of)}-{DEEP}-p{samples[0]:06d}-language"
-        entry |= {
+        found[named(of)] = {
+            "p_star": of.p_star,
+            "p_max": of.p_max,
             "samples": x,
             "errors": errors,
             "sensitivity": sensitivity,
@@ -317,7 +334,6 @@ def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[st
                 ]
             ),
         }
-        found[named(of)] = entry
     return found
 
 
@@ -388,21 +404,22 @@ def network(config: RandomHierarchyConfig, of: HierarchySizes, depth: str) -> le
 def _trained(
     config: RandomHierarchyConfig, of: HierarchySizes, depth: str, samples: int, number: int
 ) -> dict[str, np.ndarray]:
-    rules = language(of, config.seed, number)
-    error, synonyms = probes_of(rules, config.seed, number, config.tested)
+    rules_key, test_key, runs_key = language_keys(config.seed, number)
+    rules = drawn_language(rules_key, of)
+    error, synonyms = probes_of(rules, test_key, config.tested)
     stream = Sentences(
         rules, jnp.asarray(samples), ladder(config, of)[-1], config.batch, config.shuffled
     )
-    key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
     runs = online_ensemble(
         network(config, of, depth).build,
         stream,
         _adam(config.step_size),
         config.steps,
-        jax.random.split(key, config.runs),
+        jax.random.split(runs_key, config.runs),
         loss=cross_entropy,
         probes={"error": error, "synonyms": synonyms},
         record_every=RECORD_EVERY,
+        dtype="float32",
         reach={"learned": ("error", ENOUGH * config.level * chance(of), "below")},
     )
     last = np.asarray(runs.steps_run) // RECORD_EVERY

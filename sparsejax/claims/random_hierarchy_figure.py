@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.drawing import GREY, MARKERS, PALETTE, panels, paper_style
@@ -15,14 +16,14 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
     """Test error over P, then over P / scale with the sensitivity below it, and samples needed."""
     short, long = _SCALE[config.scale]
     with paper_style():
-        figure, axes = panels(4, width=3.1, height=3.5)
+        figure, axes = panels(4, width=3.1, height=3.7)
         plain, scaled, synonyms, needed = axes
         for number, (name, entry) in enumerate(found.items()):
             color, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
             x, scale = entry["samples"], entry[config.scale]
             v, m, depth = (part[1:] for part in name.split("-"))
             label = f"v={v}, m={m}, L={depth}"
-            style = {"color": color, "ms": 4, "capsize": 2, "lw": 1.2}
+            style: dict[str, Any] = {"color": color, "ms": 4, "capsize": 2, "lw": 1.2}
             for key, line, fill in (("deep", "-", color), ("shallow", ":", "white")):
                 mean, error = _mean(entry["errors"][key])
                 style_of = style | {"ls": line, "marker": marker, "mfc": fill}
@@ -34,7 +35,7 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
             for key, shift, fill in (("deep", 0.97, color), ("shallow", 1.03, "white")):
                 times = entry["times"][key]
                 at = np.where(np.isfinite(times), times, 1.4 * x[-1])
-                for kind, mask in ((marker, np.isfinite(times)), ("2", ~np.isfinite(times))):
+                for kind, mask in ((marker, np.isfinite(times)), ("2", np.isinf(times))):
                     needed.plot(
                         np.full(mask.sum(), shift * scale), at[mask], kind, color=color, mfc=fill,
                         ms=5 if kind == marker else 8, alpha=0.8,
@@ -46,10 +47,19 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
             panel.set_ylim(0, 1.15)
         for panel in (plain, scaled, synonyms, needed):
             panel.set_xscale("log")
+            # A label a decade, or three where there is little more than one.
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            first, last = panel.get_xlim()
+            if last < 150 * first:
+                panel.xaxis.set_major_locator(
+                    LogLocator(subs=(1, 2, 5) if last < 40 * first else (1, 3))
+                )
+                panel.xaxis.set_major_formatter("{x:g}")
         plain.set_xlabel("training samples $P$")
         plain.set_ylabel("test error / that of guessing")
         plain.set_title("deep (filled), shallow (open)")
-        plain.legend(loc="lower left", fontsize=7)
+        handles, labels = plain.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(found))
         scaled.set_xlabel(f"$P$ / {short}")
         scaled.set_ylabel("test error / that of guessing")
         scaled.set_title(f"deep: {100 * verdict.summary['left']:.0f}% of the spread left")
@@ -60,6 +70,7 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
         synonyms.set_title("deep: lowest synonyms exchanged")
         needed.set_yscale("log")
         low, high = needed.get_xlim()
+        low, high = low / 1.2, 1.2 * high
         line = np.array([low, high])
         ratio = np.median(
             [np.median(entry["times"]["deep"]) / entry[config.scale] for entry in found.values()]

@@ -300,6 +300,23 @@ CLAIMS = Registry(
             "Ben Arous, Gheissari, Jagannath, JMLR 2021 (arXiv 2003.10409), theorems 1.3 and 1.4",
             "sparsejax.claims.information_exponent",
         ),
+        Entry(
+            "random-hierarchy",
+            "Deep networks of a random hierarchy's shape learn its labels from a number of samples "
+            "of order P* = n_c m^L, at which they become blind to synonyms; shallow ones of as "
+            "many parameters need more.",
+            "Cagnetta, Petrini, Tomasini, Favero, Wyart, Phys. Rev. X 2024 (arXiv 2307.02129)",
+            "sparsejax.claims.random_hierarchy",
+        ),
+        Entry(
+            "transformers-and-structure",
+            "Training makes the outputs of small transformers blind to the synonyms of a hierarchy "
+            "at every level, and what stands behind their first block to the lowest ones before "
+            "the next.",
+            "Sensitivities: Cagnetta et al., Phys. Rev. X 2024 (arXiv 2307.02129); transformers "
+            "and lifts of them: measured here",
+            "sparsejax.claims.transformers_and_structure",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

@@ -19,7 +19,8 @@ from sparsejax.claims.hierarchy_languages import (
     Sentences,
     chance,
     cross_entropy,
-    language,
+    drawn_language,
+    language_keys,
     probes_of,
 )
 from sparsejax.claims.hierarchy_layers import LayerSensitivity, layer_names
@@ -29,7 +30,6 @@ from sparsejax.dynamics import online_ensemble
 from sparsejax.targets import HierarchySizes
 
 RECORDS = 20
-NETWORKS = ("mixing", "plain")
 NetworkName = Literal["mixing", "plain"]
 
 
@@ -37,7 +37,7 @@ NetworkName = Literal["mixing", "plain"]
 class TransformersAndStructureConfig:
     """Small transformers on drawn languages."""
 
-    networks: tuple[NetworkName, ...] = NETWORKS
+    networks: tuple[NetworkName, ...] = ("mixing", "plain")
     """mixing: the lift of a mixing transformer; plain: a transformer through Flax."""
     symbols: int = 6
     """Symbols v; as many classes."""
@@ -66,7 +66,7 @@ class TransformersAndStructureConfig:
     batch: int = 64
     """Samples a step, drawn with replacement."""
     tested: int = 500
-    """Fresh sentences to test on, and to exchange synonyms in."""
+    """Sentences to test on, which no training set has, and to exchange synonyms in."""
     fall: float = 0.5
     """By how much the outputs' sensitivity falls in training, at every level, to be learned."""
     order: float = 0.1
@@ -156,7 +156,9 @@ class TransformersAndStructure:
 
     def judge(self, config: TransformersAndStructureConfig, measurements: Measurements) -> Verdict:
         """Holds where for every network both falls are above what is asked, by their intervals."""
-        parts, reasons, summary = {}, [], {}
+        parts: dict[str, tuple[float, float, float, float]] = {}
+        reasons: list[str] = []
+        summary: dict[str, Any] = {}
         failed = sum(int(values["failed"].sum()) for values in measurements.values())
         # For all networks and both parts together.
         level = 1 - (1 - config.confidence) / (2 * len(config.networks))
@@ -211,7 +213,7 @@ class TransformersAndStructure:
         self, config: TransformersAndStructureConfig, measurements: Measurements, verdict: Verdict
     ) -> Figure:
         """Sensitivities by layer before and after, a row a network, and along training."""
-        found = {name: of_network(config, measurements, name) for name in config.networks}
+        found = {str(name): of_network(config, measurements, name) for name in config.networks}
         return draw_layers(config, found, verdict)
 
     def table(
@@ -288,21 +290,21 @@ def _trained(
     config: TransformersAndStructureConfig, network: str, number: int
 ) -> dict[str, np.ndarray]:
     of = sizes_of(config)
-    rules = language(of, config.seed, number)
-    error, synonyms = probes_of(rules, config.seed, number, config.tested)
-    assert synonyms is not None
+    rules_key, test_key, runs_key = language_keys(config.seed, number)
+    rules = drawn_language(rules_key, of)
+    error, synonyms = probes_of(rules, test_key, config.tested)
     samples = round(config.samples_over_p_star * of.p_star)
     stream = Sentences(rules, jnp.asarray(samples), samples, config.batch, config.shuffled)
-    key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
     runs = online_ensemble(
         network_of(config, network).build,
         stream,
         _adam(config.step_size),
         config.steps,
-        jax.random.split(key, config.runs),
+        jax.random.split(runs_key, config.runs),
         loss=cross_entropy,
         probes={"error": error, "layers": LayerSensitivity(synonyms)},
         record_every=config.steps // RECORDS,
+        dtype="float32",
     )
     return {
         "error": np.asarray(runs.probes["error"]),

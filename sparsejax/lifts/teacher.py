@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -32,8 +33,10 @@ class Neuron:
 
     def __call__(self, *parents: Array) -> Array:
         """The vertex's value, entry by entry."""
-        inner = sum(w * u for w, u in zip(self.weights, parents, strict=True))
-        return self.activation(inner + self.bias)
+        inner = jnp.full_like(parents[0], self.bias)
+        for weight, u in zip(self.weights, parents, strict=True):
+            inner = inner + weight * u
+        return self.activation(inner)
 
 
 def teacher(lift: Lift, params: Params, *, law: str = "uniform") -> CompositionalTarget:
