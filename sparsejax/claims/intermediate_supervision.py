@@ -41,7 +41,7 @@ _EVALUATION_KEY = 2**31 + 3
 class IntermediateSupervisionConfig:
     """Online SGD on a parity, with and without the values of its inner nodes as further outputs."""
 
-    dims: int = 20
+    dims: int = 40
     """Coordinates, uniform on the cube."""
     bits: int = 5
     """Coordinates whose product is learned; inner nodes are the products of the first 2, 3, ..."""
@@ -56,15 +56,15 @@ class IntermediateSupervisionConfig:
     """Conditions that are measured beside it."""
     weight: float = 1.0
     """Of each node's squared error, over that of the parity."""
-    batch_size: int = 256
+    batch_size: int = 64
     """Fresh samples a step."""
-    step_size: float = 0.1
+    step_size: float = 0.05
     """Of SGD, in flow time."""
-    steps: int = 40_000
+    steps: int = 100_000
     """Steps after which a run is stopped."""
     level: float = 0.5
     """The parity counts as learned where its coefficient in the first output is above this."""
-    factor: float = 2.0
+    factor: float = 3.0
     """How many times sooner it has to be."""
     seeds: int = 10
     """Runs of each condition."""
@@ -90,10 +90,10 @@ class IntermediateSupervision:
     Config = IntermediateSupervisionConfig
     presets: ClassVar[dict[str, IntermediateSupervisionConfig]] = {
         "paper": IntermediateSupervisionConfig(
-            dims=30,
+            dims=60,
             learners=LEARNERS,
             beside=("p2", "p3", "p4", "p2+p3", SHUFFLED, WRONG),
-            steps=400_000,
+            steps=1_000_000,
             seeds=30,
         )
     }

@@ -63,11 +63,11 @@ class SgdAloneConfig:
     """shuffled: each input has the label of another one, so that there is nothing to find."""
     width: int = 128
     """Units of a hidden layer."""
-    batch_size: int = 256
+    batch_size: int = 64
     """Samples a step."""
-    step_size: float = 0.1
+    step_size: float = 0.05
     """Of SGD, in flow time."""
-    steps: int = 4000
+    steps: int = 3000
     """Steps of every run."""
     delta: float = 0.25
     """The constituents count as found where a run finds them with probability 1 - delta or more."""
