@@ -69,6 +69,32 @@ def test_stopped_runs_are_late_and_not_missing():
     assert none.status == "underpowered" and np.isnan(none.slope)
 
 
+def test_what_a_stopped_median_may_be_is_in_the_interval():
+    """Stopped soon, the largest size may lower the exponent; a smaller one leaves no lower end."""
+    noise = np.exp(0.05 * np.linspace(-1, 1, 9))
+    cut = [100 * noise, 400 * noise, np.full(9, np.inf)]
+    found = hitting_exponent([10, 20, 40], cut, [1e4, 1e4, 520.0], predicted=1.0)
+    # A median of 520 makes the slope log2(5.2) / 2 = 1.19, though the first two sizes say 2.
+    assert found.low < 1.19 < found.slope and found.status == "underpowered"
+    cut = [np.full(9, np.inf), 400 * noise, 1600 * noise]
+    found = hitting_exponent([10, 20, 40], cut, 1e4, predicted=2.0)
+    assert np.isneginf(found.low) and found.status == "refuted"  # 10^4 at least, then 400
+    # The middle one has no weight in a slope.
+    cut = [100 * noise, np.full(9, np.inf), 1600 * noise]
+    found = hitting_exponent([10, 20, 40], cut, [300.0, 300.0, 2700.0], predicted=2.0)
+    assert found.status == "consistent"
+
+
+def test_conditions_may_be_stopped_at_times_of_their_own():
+    early, late = [np.full(5, 10.0)] * 2, [np.full(5, 100.0), np.full(5, np.inf)]
+    found = compare_times([1, 2], early, late, [200.0, 1000.0], stopped_earlier=20.0, of="exponent")
+    assert found.low == pytest.approx(np.log2(10)) and np.isinf(found.high)
+    swapped = compare_times([1, 2], late, early, 20.0, stopped_earlier=[200.0, 1000.0])
+    assert swapped.high == pytest.approx(-np.log(1000) / 2)
+    with pytest.raises(ValueError, match="after 20"):
+        compare_times([1, 2], late, early, 20.0)
+
+
 def test_the_bootstrap_covers_the_truth():
     """Of 60 ladders, about 57 intervals hold the exponent."""
     rng, inside = np.random.default_rng(1), 0
@@ -151,6 +177,14 @@ def test_curves_that_were_together_before_say_nothing_of_a_collapse():
     assert found.status == "underpowered" and "not apart" in found.reason
 
 
+def test_noise_that_is_left_refutes_no_collapse():
+    x = np.geomspace(1.0, 1e4, 60)
+    rng = np.random.default_rng(5)  # whose interval lies above the tolerance
+    curves = [np.tanh(x / scale) + 0.6 * rng.normal(size=(3, 1)) for scale in (10.0, 80.0, 200.0)]
+    found = collapse([x] * 3, curves, [10.0, 80.0, 200.0], resamples=200)
+    assert found.low > 0.5 and found.p_value > 0.05 and found.status == "underpowered"
+
+
 @pytest.mark.parametrize(
     "x, seeds, scales, said",
     [
@@ -182,6 +216,8 @@ def test_what_turns_conclusions_around_is_warned_of():
     odd = finite_size_warnings(jnp.tanh)
     assert len(odd) == 1 and "no part of degree 2" in odd[0]
     assert finite_size_warnings(jnp.tanh, biases=(-1.0, 1.0)) == ()
+    even = finite_size_warnings(jnp.square)
+    assert len(even) == 2 and "no part of degree 1" in even[0]
     mean_field = finite_size_warnings(jax.nn.relu, biases=(-1.0, 1.0), output_power=1.0)
     assert len(mean_field) == 1 and "beyond degree 1" in mean_field[0]
     short = finite_size_warnings(

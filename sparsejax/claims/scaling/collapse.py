@@ -20,8 +20,8 @@ class Collapse:
     `left`: `apart / before`, with a bootstrap interval over seeds. `p_value`: of the null that
     seeds are exchangeable between settings after rescaling, by permutations; a small one says that
     something is left, however little. `status`: `consistent` (the interval of `left` is below
-    `tolerance`), `refuted` (above), `underpowered`. `covered`: the range of rescaled abscissae that
-    all settings have seen, in decades.
+    `tolerance`), `refuted` (above, where chance alone does not leave as much), `underpowered`.
+    `covered`: the range of rescaled abscissae that all settings have seen, in decades.
     """
 
     apart: float
@@ -81,7 +81,10 @@ def collapse(
     low, high = (float(np.quantile(drawn, q)) for q in (tail, 1 - tail))
 
     p_value = _exchangeable(after, apart, resamples, rng)
-    status = "consistent" if high <= tolerance else "refuted" if low > tolerance else "underpowered"
+    # Noise keeps means apart as well, after rescaling and in every resample: it refutes nothing.
+    real = p_value <= 1 - confidence
+    status = "consistent" if high <= tolerance else "underpowered"
+    status = "refuted" if low > tolerance and real else status
     reason = (
         f"{100 * left:.0f}% [{100 * low:.0f}%, {100 * high:.0f}%] of the distance between settings "
         f"is left after rescaling, over {covered:.1f} decades: {status}"
@@ -94,7 +97,12 @@ def collapse(
         away = abs(left - tolerance)
         reach = high - left if left < tolerance else left - low
         needed = math.ceil(seeds * (reach / away) ** 2) if away > 0 else math.inf
-        reason += f" (about {needed} seeds a setting would decide, {seeds} were run)"
+        reason += (
+            f" (noise alone may leave as much, p = {p_value:.2g}: more than {seeds} seeds "
+            "are needed)"
+            if low > tolerance
+            else f" (about {needed} seeds a setting would decide, {seeds} were run)"
+        )
     return Collapse(apart, before, left, low, high, p_value, status, covered, reason)
 
 

@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
+from sparsejax.claims.scaling.censored_medians import slope_weights, sum_of_log_medians
 from sparsejax.claims.statistics import lifts_to_place_slope
 
 Times = Sequence[Float[np.ndarray, " _"]]
@@ -42,8 +41,9 @@ def compare_times(
     sizes: Sequence[float | int] | Float[np.ndarray, " sizes"],
     earlier: Times,
     later: Times,
-    stopped: float | int,
+    stopped: float | int | Sequence[float | int],
     *,
+    stopped_earlier: float | int | Sequence[float | int] | None = None,
     of: Literal["level", "exponent"] = "level",
     confidence: float = 0.95,
     resamples: int = 4000,
@@ -52,19 +52,20 @@ def compare_times(
     """How much later times of one condition are than those of another, on a ladder of sizes.
 
     `earlier`, `later`: for each size one time a run, in steps, infinite where it was stopped at
-    `stopped`. `of="level"`: the logarithm of the ratio of median times, averaged over sizes.
+    `stopped` (one number, or one a size; for the earlier condition `stopped_earlier`, if that was
+    another). `of="level"`: the logarithm of the ratio of median times, averaged over sizes.
     `of="exponent"`: the difference of the exponents of median times over sizes. The interval is of
     the bootstrap over runs, within sizes and conditions. A median among stopped runs lies anywhere
     from `stopped` on: the lower end takes what makes the difference small, the upper what makes it
     large, so that an order may be certain though not all runs have arrived.
 
     Raises:
-        ValueError: sizes and samples that do not match, fewer than two runs, or one size where an
-            exponent is asked for.
+        ValueError: sizes and samples that do not match, fewer than two runs, times that are NaN or
+            after the end, or one size where an exponent is asked for.
 
     Example:
         >>> fast = [d * np.array([0.9, 1.0, 1.1]) for d in (10.0, 100.0)]
-        >>> slow = [d**2 * np.array([0.9, 1.0, np.inf]) for d in (10.0, 100.0)]
+        >>> slow = [np.array([90.0, 100.0, 110.0]), np.array([9e3, 1e4, np.inf])]
         >>> found = compare_times([10, 100], fast, slow, 2e4, of="exponent")
         >>> round(found.estimate, 6), found.status(0.0), found.high
         (1.0, 'holds', inf)
@@ -78,55 +79,24 @@ def compare_times(
     if of == "exponent":
         if len(set(x.tolist())) < 2:
             raise ValueError("an exponent needs two different sizes")
-        logs = np.log(x) - np.log(x).mean()
-        weights = logs / (logs @ logs)
+        weights = slope_weights(x)
     else:
         weights = np.full(len(x), 1 / len(x))
-    signed = np.concatenate([-weights, weights])
+    ends = [
+        np.broadcast_to(np.asarray(end, float), x.shape)
+        for end in (stopped if stopped_earlier is None else stopped_earlier, stopped)
+    ]
     # A time of zero counts as one step.
     samples = [np.maximum(np.asarray(s, float), 1.0) for s in (*earlier, *later)]
-    for sample in samples:
+    signed, end = np.concatenate([-weights, weights]), np.maximum(np.concatenate(ends), 1.0)
+    for sample, last in zip(samples, end, strict=True):
         if len(sample) < 2 or np.isnan(sample).any():
             raise ValueError(f"two runs of each size at least, none of them NaN; got {sample}")
-
-    def difference(*drawn: np.ndarray, ends: np.ndarray, axis: int = -1) -> np.ndarray:
-        found = 0.0
-        for weight, end, sample in zip(signed, ends, drawn, strict=True):
-            if weight == 0:
-                continue
-            median = np.median(sample, axis=axis)
-            found = found + weight * np.log(np.where(np.isfinite(median), median, end))
-        return np.asarray(found)
-
-    # What a stopped median stands for, where the difference is to be small, and large.
-    least = np.where(signed > 0, stopped, np.inf)
-    most = np.where(signed > 0, np.inf, stopped)
+        if (np.isfinite(sample) & (sample > last)).any():
+            raise ValueError(f"a time is after {last:g}, where its runs were stopped: {sample}")
     rng = np.random.default_rng(0) if rng is None else rng
-    tail = (1 - confidence) / 2
-    drawn = _resampled(samples, difference, least, resamples, rng)
-    # A sum of medians that were not seen, of both signs, says nothing.
-    drawn = np.where(np.isnan(drawn), -np.inf, drawn)
-    low = float(np.quantile(drawn, tail, method="lower"))
-    drawn = _resampled(samples, difference, most, resamples, rng)
-    drawn = np.where(np.isnan(drawn), np.inf, drawn)
-    high = float(np.quantile(drawn, 1 - tail, method="higher"))
-    estimate = float(difference(*samples, ends=np.full(len(signed), stopped)))
+    estimate, low, high = sum_of_log_medians(signed, samples, end, confidence, resamples, rng)
     return Comparison(estimate, low, high, runs=min(len(s) for s in samples))
-
-
-def _resampled(samples, difference, standing, resamples, rng) -> np.ndarray:
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        # Runs that are all the same, and infinite medians: both are meant.
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return scipy.stats.bootstrap(
-            samples,
-            lambda *drawn, axis=-1: difference(*drawn, ends=standing, axis=axis),
-            n_resamples=resamples,
-            vectorized=True,
-            method="percentile",
-            rng=rng,
-        ).bootstrap_distribution
 
 
 def ratio(difference: float) -> float:

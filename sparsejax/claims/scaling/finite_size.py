@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import hermite_e
 
-# A Hermite coefficient below this share of that of degree 1 counts as nearly vanishing.
+# A Hermite coefficient below this share of the largest one counts as nearly vanishing.
 VANISHING = 0.05
 # Times of two exponents that differ by less than this factor over a ladder are not told apart.
 SEPARATED = 2.0
@@ -37,13 +37,16 @@ def finite_size_warnings(
         2
     """
     found = []
-    strengths = hermite_strengths(activation, max(degrees), biases)
-    for degree in sorted(set(degrees)):
-        if degree > 1 and strengths[degree] < VANISHING * strengths[1]:
+    asked = sorted({degree for degree in degrees if degree > 0})
+    # Of degrees 1 and 2 at least: an even activation has nothing of the first.
+    strengths = hermite_strengths(activation, max([2, *asked]), biases)
+    largest = 1 + int(strengths[1:].argmax())
+    for degree in asked:
+        if strengths[degree] < VANISHING * strengths[largest]:
             found.append(
                 f"the activation has next to no part of degree {degree} at initialisation "
-                f"({strengths[degree] / strengths[1]:.2g} of that of degree 1): terms of that "
-                "degree are late for its sake, and may come after higher ones"
+                f"({strengths[degree] / strengths[largest]:.2g} of that of degree {largest}): "
+                "terms of that degree are late for its sake, and may come after higher ones"
             )
     if output_power >= 1:
         found.append(

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from sparsejax.claims.scaling.censored_medians import slope_weights, sum_of_log_medians
 from sparsejax.claims.statistics import (
     MedianTime,
-    bootstrap_slope_interval,
     lifts_to_place_slope,
     median_hitting_time,
     underpowered,
 )
+
+RESAMPLES = 4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +55,10 @@ def hitting_exponent(
 
     `times`: for each size, one time of each run, infinite where it was stopped before, at the time
     `stopped` (one number, or one a size). Runs that were stopped count as later than all others and
-    are never dropped. A size at which half or more were stopped has no median: it bounds the
-    exponent from below if it is the largest, and is left out of the slope otherwise.
+    are never dropped. A median that was not seen lies anywhere from the end on: the interval holds
+    whatever slope it may make, so that one among the larger sizes leaves no upper end, and one
+    among the smaller sizes no lower end. The slope is that of the sizes with a median, moved into
+    the interval where others exclude it.
 
     `predicted`: an exponent, or an interval of them. Theory has logarithms that look like a part of
     an exponent over any ladder (`d log d` from 25 to 200: 1.2), so that what is asked is whether
@@ -108,12 +112,14 @@ def hitting_exponent(
         )
     rng = np.random.default_rng(0) if rng is None else rng
     used = [found[k] for k in seen]
-    slope, low, high = bootstrap_slope_interval(x[seen], used, rng, confidence, summary="median")
-    beyond = [k for k in range(len(x)) if k not in seen and x[k] > x[seen].max()]
-    if beyond:
-        # Its median lies beyond the end, and would raise the slope or leave it.
-        high = math.inf
-        said += "; larger sizes have no median, so that the exponent has no upper end"
+    slope, low, high = sum_of_log_medians(
+        slope_weights(x), found, np.maximum(ends, 1.0), confidence, RESAMPLES, rng
+    )
+    if len(seen) < len(x):
+        medians_seen = np.array([np.median(found[k]) for k in seen])
+        slope = float(np.clip(slope_weights(x[seen]) @ np.log(medians_seen), low, high))
+        for side, end in (("lower", low), ("upper", high)):
+            said += f"; sizes without a median leave no {side} end" if np.isinf(end) else ""
     runs = min(len(sample) for sample in used)
     status, needed = "not_predicted", math.nan
     reason = f"exponent {slope:.2f} [{low:.2f}, {high:.2f}]"
