@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sparsejax.dynamics.descent import failure
-from sparsejax.dynamics.trajectory import COMPLETED, REACHED, UNDER_WAY
+from sparsejax.dynamics.trajectory import COMPLETED, DIVERGED, NAN, REACHED, UNDER_WAY
 
 Side = Literal["above", "below"]
 SIDES: tuple[Side, ...] = ("above", "below")
@@ -113,7 +113,8 @@ class OnlineProgram(eqx.Module):
     ) -> "LaneState":
         """The lane after a chunk that ended with these parameters; `value`: its mean loss."""
         chunks = lane.chunks + 1
-        code = failure(lane.code, value, lane.first_value)
+        # The losses were those before each step: the last one may have broken the parameters.
+        code = broken(failure(lane.code, value, lane.first_value), params)
         alive, found = code == UNDER_WAY, self.probed(f, params)
         hitting = {
             event.name: jnp.where(alive, self.hit(event, lane, found), lane.hitting[event.name])
@@ -189,6 +190,15 @@ class LaneRun(NamedTuple):
     hitting: dict[str, Array]
     losses: Float[Array, " k"]
     probes: dict[str, Array]
+
+
+def broken(code: Int[Array, ""], params: PyTree) -> Int[Array, ""]:
+    """The code of a lane under way, another where parameters are not finite."""
+    leaves = jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
+    nan = jnp.stack([jnp.isnan(leaf).any() for leaf in leaves]).any()
+    infinite = jnp.stack([jnp.isinf(leaf).any() for leaf in leaves]).any()
+    failed = jnp.where(nan, NAN, DIVERGED)
+    return jnp.where((code == UNDER_WAY) & (nan | infinite), failed, code)
 
 
 def in_dtype(tree: PyTree, dtype: Any) -> PyTree:

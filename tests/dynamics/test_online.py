@@ -229,6 +229,16 @@ def test_new_keys_and_thresholds_do_not_compile_anew():
     assert len(traced) == before + 1  # the look at shapes, before any compute
 
 
+def test_a_last_step_that_breaks_the_parameters_is_no_end():
+    """Losses are those before each step, and do not see it."""
+    breaks = optax.scale_by_schedule(lambda k: jnp.where(k == 1, jnp.inf, -0.1))
+    runs = online_ensemble(
+        build, STREAM, breaks, 2, KEYS[:1], probes={"row": first_row}, record_every=2
+    )
+    assert runs.status.tolist() == ["diverged"]
+    assert np.isnan(runs.probes["row"][0, 1]).all()
+
+
 def test_fixed_samples_are_drawn_once_a_lane_and_differ_between_lanes():
     sources = [finite(sample, 3, 2)(key) for key in KEYS[:2]]
     sets = [np.asarray(source.x) for source in sources]
