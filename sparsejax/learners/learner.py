@@ -82,3 +82,8 @@ class Learner:
         return {
             leaf.name: leaf.axes[0] if len(leaf.axes) == 1 else leaf.axes for leaf in self.inputs
         }
+
+    @property
+    def input_coordinates(self) -> dict[str, tuple[int, ...]]:
+        """For each leaf that reads inputs which coordinates (from 1) its axes number."""
+        return {leaf.name: leaf.coordinates for leaf in self.inputs}

@@ -13,6 +13,7 @@ from sparsejax.structure.fourier_gap import (
     sign_neuron_gradient as sign_neuron_gradient,
 )
 from sparsejax.structure.gradient_outer_product import (
+    GradientOuterProduct as GradientOuterProduct,
     average_gradient_outer_product as average_gradient_outer_product,
     input_shares as input_shares,
 )

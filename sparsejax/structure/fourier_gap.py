@@ -35,7 +35,8 @@ def correlation_gradient(
     """
 
     def correlation(params: PyTree) -> Float[Array, ""]:
-        return jnp.mean(jnp.sum(y * f(params, x), axis=1))
+        outputs = f(params, x)
+        return jnp.mean(jnp.sum(y.astype(outputs.dtype) * outputs, axis=1))
 
     return jax.grad(correlation)(params)
 
@@ -151,8 +152,9 @@ def sign_neuron_gradient(dims: int, order: int, offset: float | int = 0.0) -> Gr
 def threshold_coefficient(dims: int, level: int, most: int) -> float:
     """The Walsh coefficient at sets of `level` coordinates of `at most this many are -1`.
 
-    `2^-dims sum_{m <= most} K_level(m) / ...` with Krawtchouk's sums, in whole numbers: exact up to
-    one rounding. The indicator of fewer negative signs than half has half of majority's.
+    `2^-dims sum_{m <= most} sum_i (-1)^i C(level, i) C(dims - level, m - i)`, over m negative signs
+    of which i are in the set, in whole numbers: exact up to one rounding. The indicator of fewer
+    negative signs than half has half of majority's.
 
     Source: O'Donnell, Analysis of Boolean Functions, 2014, section 5.3.
 

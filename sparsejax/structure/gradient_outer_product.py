@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -41,3 +42,22 @@ def input_shares(
     diagonal = jnp.diagonal(average_gradient_outer_product(f, params, x))
     total = jnp.sum(diagonal)
     return diagonal / jnp.where(total > 0, total, 1)
+
+
+class GradientOuterProduct(eqx.Module):
+    """`average_gradient_outer_product` on fixed inputs as a probe of an online run.
+
+    `probe(f, params)`: (d, d). `x`: (n, d) evaluation inputs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> probe = GradientOuterProduct(jnp.ones((4, 2)))
+        >>> probe(lambda w, x: x @ w, jnp.array([3.0, 0.0])).tolist()
+        [[9.0, 0.0], [0.0, 0.0]]
+    """
+
+    x: Float[Array, "n d"] = eqx.field(converter=jnp.asarray)
+
+    def __call__(self, f: Callable[[PyTree, Array], Array], params: PyTree) -> Float[Array, "d d"]:
+        """The matrix."""
+        return average_gradient_outer_product(f, params, self.x)

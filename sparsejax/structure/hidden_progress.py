@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax.dynamics.proximal import named_leaves
 from sparsejax.structure.fourier_gap import inside
+from sparsejax.structure.input_weight_norms import Axes, input_rows
 
 
 class WithStart(eqx.Module):
@@ -52,7 +52,7 @@ class HiddenProgress(eqx.Module):
 
     `probe(f, params)`: (2, 2): in rows the `support` (coordinates from 1) and the rest; in columns
     the largest `|w_t - w_0|` of a single weight, and the root mean square. `axes`: each leaf that
-    reads inputs and its axis that numbers them. `f` is one of `with_start`.
+    reads inputs and its axis, or axes, that number all of them. `f` is one of `with_start`.
 
     While the loss is flat, on a parity the first row leaves the second one behind. The largest of
     many random numbers grows with their number, so that what compares the rows is the second
@@ -71,21 +71,19 @@ class HiddenProgress(eqx.Module):
         [[4.0, 3.536], [1.0, 0.707]]
     """
 
-    axes: tuple[tuple[str, int], ...] = eqx.field(static=True)
+    axes: tuple[tuple[str, int | tuple[int, ...]], ...] = eqx.field(static=True)
     support: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, axes: dict[str, Any], support: Sequence[int]) -> None:
-        self.axes = tuple((name, at if isinstance(at, int) else at[0]) for name, at in axes.items())
-        self.support = tuple(support)
+    def __init__(self, axes: Axes, support: Sequence[int]) -> None:
+        self.axes, self.support = tuple(axes.items()), tuple(support)
 
     def __call__(self, f: WithStart, params: PyTree) -> Float[Array, "2 2"]:
         """Largest and root mean square, of the support and of the rest."""
-        moved = named_leaves(jax.tree.map(jnp.subtract, params, f.start))
-        missing = [name for name, _ in self.axes if name not in moved]
-        if missing:
-            raise ValueError(f"no leaf {missing[0]!r}; the parameters have {', '.join(moved)}")
-        rows = [jnp.moveaxis(moved[name], axis, 0) for name, axis in self.axes]
-        by_input = jnp.concatenate([row.reshape(row.shape[0], -1) for row in rows], axis=1)
+        rows = input_rows(jax.tree.map(jnp.subtract, params, f.start), dict(self.axes))
+        counts = sorted({len(row) for row in rows.values()})
+        if len(counts) != 1:
+            raise ValueError(f"leaves that read inputs agree on their number, got {counts}")
+        by_input = jnp.concatenate(list(rows.values()), axis=1)
         relevant = inside(self.support, by_input.shape[0])
 
         def summed_up(part: Array) -> Array:

@@ -99,7 +99,7 @@ def change_points(
     """When each curve steps from one level to another: the two constants that fit it best.
 
     Needs no level to be chosen, and finds one in a flat curve as well: ask first whether it rose.
-    The time is midway between the two records; NaN records at the end are passed over.
+    The time is midway between the two records; records that are not finite are passed over.
 
     Raises:
         ValueError: a curve with fewer than two records.
@@ -115,7 +115,7 @@ def change_points(
     found = np.empty((curves.shape[0], curves.shape[2]))
     for seed, part in np.ndindex(found.shape):
         curve = np.asarray(curves[seed, :, part], float)
-        curve = curve[np.isfinite(curve)]
+        seen, curve = times[np.isfinite(curve)], curve[np.isfinite(curve)]
         if len(curve) < 2:
             raise ValueError(f"seed {seed}, part {part}: a change point needs two records")
         before = np.arange(1, len(curve))
@@ -123,7 +123,7 @@ def change_points(
         sums = np.cumsum(curve)[:-1]
         between = sums**2 / before + (curve.sum() - sums) ** 2 / (len(curve) - before)
         cut = int(between.argmax())
-        found[seed, part] = (times[cut] + times[cut + 1]) / 2
+        found[seed, part] = (seen[cut] + seen[cut + 1]) / 2
     return found
 
 

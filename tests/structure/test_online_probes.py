@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sparsejax.learners import matched_lift
 from sparsejax.structure import (
+    GradientOuterProduct,
     HermiteProbe,
     InputWeightNorms,
     WalshProbe,
@@ -18,6 +20,7 @@ from sparsejax.structure import (
     rise_times,
     stages,
 )
+from sparsejax.targets import binary_tree
 
 KEY = jax.random.key(0)
 
@@ -101,6 +104,16 @@ def test_hermite_coefficients_of_known_expansions():
             lambda: input_weight_norms({"v": jnp.ones(2), "w": jnp.ones(3)}, {"v": 0, "w": 0}),
             "agree on their number",
         ),
+        (lambda: input_weight_norms({}, {}), "at least one leaf"),
+        (
+            lambda: input_weight_norms({"v": jnp.ones(1), "w": jnp.ones(1)}, {"v": 0, "w": 0}),
+            "say which, by coordinates",
+        ),
+        (
+            lambda: input_weight_norms({"w": jnp.ones(2)}, {"w": 0}, {"w": (1,)}),
+            "'w' reads 2 inputs",
+        ),
+        (lambda: input_weight_norms({"w": jnp.ones(1)}, {"w": 0}, {"w": (3,)}, 2), "too few"),
     ],
 )
 def test_bad_input_is_refused(call, said):
@@ -123,6 +136,10 @@ def test_times_of_rise_of_logistic_curves():
     found = rise_times(STEPS, curves, [0.5, -1.0, 0.25])
     np.testing.assert_allclose(found, centres, atol=0.2)
     np.testing.assert_allclose(change_points(STEPS, curves), centres, atol=10.0)
+    # A record that is missing moves no time.
+    holed = curves.copy()
+    holed[:, 2:6] = np.nan
+    np.testing.assert_allclose(change_points(STEPS, holed), centres, atol=10.0)
     # A lane that ended between them has not seen the last.
     curves[0, 60:] = np.nan
     found = rise_times(STEPS, curves, [0.5, -1.0, 0.25])
@@ -166,3 +183,24 @@ def test_norms_of_input_weights_over_leaves_and_axes():
     expected = np.sqrt((v**2).sum(1) + (w**2).sum(1).T.reshape(-1))
     np.testing.assert_allclose(input_weight_norms(params, axes), expected, rtol=1e-12)
     np.testing.assert_allclose(InputWeightNorms(axes)(None, params), expected, rtol=1e-12)
+
+
+def test_norms_of_a_matched_lift_are_those_of_its_coordinates():
+    """Each of its leaves reads one coordinate: taken for all of them they would add up to one."""
+    learner = matched_lift(binary_tree(6, "smooth", leaves=4), 3)
+    params = jax.eval_shape(lambda key: learner.build(key)[1], KEY)
+    rng = np.random.default_rng(0)
+    params = {name: jnp.asarray(rng.normal(size=leaf.shape)) for name, leaf in params.items()}
+    axes, coordinates = learner.input_axes, learner.input_coordinates
+    expected = np.zeros(6)
+    for name, (coordinate,) in coordinates.items():
+        expected[coordinate - 1] += np.square(params[name]).sum()
+    assert (expected > 0).tolist() == [True] * 4 + [False] * 2
+    probe = InputWeightNorms(axes, coordinates, learner.dims)
+    np.testing.assert_allclose(probe(None, params), np.sqrt(expected), rtol=1e-12)
+
+
+def test_the_outer_product_of_gradients_of_a_line():
+    probe = GradientOuterProduct(np.ones((4, 2), np.float64))
+    found = probe(lambda w, x: x.astype(w.dtype) @ w, jnp.array([3.0, -1.0], jnp.float32))
+    np.testing.assert_allclose(found, [[9.0, -3.0], [-3.0, 1.0]], rtol=1e-6)

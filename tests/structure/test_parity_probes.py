@@ -1,4 +1,4 @@
-"""The Fourier gap against sums over all inputs, and hidden progress against weights moved by hand."""
+"""The Fourier gap against sums over all inputs, hidden progress against weights moved by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +47,11 @@ def test_without_offset_it_is_majority_s(n, k):
 def test_the_gap_of_a_network_by_hand():
     x = jnp.asarray(cube_cubature(3).nodes)
     y = x[:, :1] * x[:, 1:2]
+
     # f = w3 x1 x2 x3-ish is not to be had from a line: products by hand.
-    f = lambda p, x: jnp.sum(p["w"][None] * x * (x[:, 1:2] * x[:, :1] * x), axis=1, keepdims=True)
+    def f(p, x):
+        return jnp.sum(p["w"][None] * x * (x[:, 1:2] * x[:, :1] * x), axis=1, keepdims=True)
+
     found = FourierGap({"w": 0}, (1, 2), x, y)(f, {"w": jnp.zeros(3)})
     # d/dw_i E y f = E x1 x2 x_i^2 x1 x2 = 1 for every i.
     np.testing.assert_allclose(np.asarray(found), [1.0, 1.0])
@@ -69,6 +72,23 @@ def test_hidden_progress_of_several_leaves_and_a_start_per_seed():
     )
 
 
+def test_axes_that_number_inputs_together():
+    """Places and entries of a patch: input 4 is the second entry of the second place."""
+    f, params = with_start(lambda key: ((lambda p, x: x), {"w": jnp.zeros((2, 2, 3))}))(
+        jax.random.key(0)
+    )
+    moved = {"w": params["w"].at[1, 1].set(2.0)}
+    found = HiddenProgress({"w": (0, 1)}, (4,))(f, moved)
+    np.testing.assert_allclose(np.asarray(found), [[2.0, 2.0], [0.0, 0.0]])
+
+
+def test_the_gap_in_single_precision_of_samples_in_double():
+    x = np.asarray(cube_cubature(2).nodes)
+    probe = FourierGap({"w": 0}, (1,), x, x[:, :1])
+    found = probe(lambda p, x: x.astype(jnp.float32) @ p["w"], {"w": jnp.zeros((2, 1), "float32")})
+    assert found.dtype == jnp.float32 and found.tolist() == [1.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -84,6 +104,8 @@ def test_bad_input(call, said):
 
 
 def test_a_leaf_that_is_not_there():
-    f, params = with_start(lambda key: ((lambda p, x: x), {"w": jnp.zeros((3, 1))}))(None)
+    f, params = with_start(lambda key: ((lambda p, x: x), {"w": jnp.zeros((3, 1))}))(
+        jax.random.key(0)
+    )
     with pytest.raises(ValueError, match="no leaf 'v'; the parameters have w"):
         HiddenProgress({"v": 0}, (1,))(f, params)
