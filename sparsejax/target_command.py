@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,13 +14,16 @@ from sparsejax.command_words import UsageError, named, no_such
 from sparsejax.terminal import print_table
 
 if TYPE_CHECKING:
-    from sparsejax.targets import Prediction
+    from sparsejax.graphs import PerceptronModule
+    from sparsejax.targets import Prediction, Target
 
 # A formula has a coordinate; it may begin with a minus, which here begins no option.
 _FORMULA = re.compile(r"-?([^-].*)?\b[xh][0-9]", re.DOTALL)
 _EPILOG = "Or a formula in place of a name, such as 'x1 + x1*x2 + 0.5*x1*x2*x3'.\n"
 # Terms that a table spells out.
 _SHOWN = 12
+# Constituents of which the matched module is put together.
+_MOST_CONSTITUENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -48,19 +54,21 @@ def target(words: list[str]) -> int:
     Raises:
         UsageError: no such target, a formula that cannot be read, a drawing that cannot be written.
     """
-    from sparsejax.targets import READY_MADE, parse_target, predicted
+    from sparsejax.targets import parse_target, predicted
 
-    name, rest = _name_or_formula(words, READY_MADE)
+    known = known_targets()
+    name, rest = _name_or_formula(words, known)
     ready_made = name.replace("-", "_")
-    if ready_made in READY_MADE:
-        construct = READY_MADE[ready_made]
+    construct: Callable[..., Any]
+    if ready_made in known:
+        construct = known[ready_made]
         printed, arguments = _parse(ready_made, _options_of(construct), rest, _summary(construct))
     elif re.search("[0-9]", name):
         construct = parse_target
         printed, arguments = _parse("FORMULA", OfFormula, rest, _summary(construct))
         arguments["text"] = name
     else:
-        raise UsageError(f"{no_such('target', name, READY_MADE)}. {_EPILOG.strip()}")
+        raise UsageError(f"{no_such('target', name, known)}. {_EPILOG.strip()}")
     try:
         path = None if printed.out is None else _checked(printed.out)
         found = predicted(construct(**arguments))
@@ -82,6 +90,15 @@ def target(words: list[str]) -> int:
     if path is not None:
         print(path)
     return 0
+
+
+def known_targets() -> Mapping[str, Callable[..., Target]]:
+    """The ready-made targets, and lifts as teachers."""
+    from sparsejax.lifts import random_teacher
+    from sparsejax.targets import READY_MADE
+
+    teacher = functools.partial(random_teacher, seed=0, dims=6, size=5, in_degree=2)
+    return {**READY_MADE, "teacher": teacher}
 
 
 def _name_or_formula(words: list[str], known: Any) -> tuple[str, list[str]]:
@@ -165,7 +182,8 @@ def quantities(found: Prediction) -> list[dict[str, Any]]:
         ),
         "samples": (found.sample_complexity, "an order of magnitude, matched deep networks"),
         "units, shallow": (_of_accuracy(found.parameters_shallow), powers),
-        "units, matched deep": (_of_accuracy(found.parameters_deep), powers),
+        "units, matched deep": (_of_constituents(found), powers),
+        "matched module": (_size(matched_module(found)), "by graphs.from_target, to be lifted"),
     }
     fields = {
         "merged staircase": "merged_staircase",
@@ -175,13 +193,14 @@ def quantities(found: Prediction) -> list[dict[str, Any]]:
         "units, shallow": "parameters_shallow",
         "units, matched deep": "parameters_deep",
     }
+    no_module = f"of a constant, or of more than {_MOST_CONSTITUENTS} constituents"
     return [
         {
             "quantity": name,
             "theory": value,
             "meaning": meaning
             if value is not None
-            else f"not said: {found.why_not.get(fields.get(name, name), '')}",
+            else f"not said: {found.why_not.get(fields.get(name, name), no_module)}",
         }
         for name, (value, meaning) in row.items()
     ]
@@ -205,7 +224,33 @@ def as_json(found: Prediction) -> dict[str, Any]:
             fields[name] = {f"x{i}": value for i, value in fields[name].items()}
     dag = found.dag
     fields["dag"] = {"root": dag.root, "nodes": {n: dag.parents_of(n) for n in dag.ancestors}}
+    module = matched_module(found)
+    fields["matched_module"] = (
+        None
+        if module is None
+        else {
+            "vertices": [vertex.name for vertex in module.vertices],
+            "edges": [edge.name for edge in module.edges],
+        }
+    )
     return fields
+
+
+def matched_module(found: Prediction) -> PerceptronModule | None:
+    """The base graph of the target's own DAG; None of constants and of very large ones."""
+    from sparsejax.graphs import from_target
+
+    if not found.dag.support or len(found.dag.ancestors) > _MOST_CONSTITUENTS:
+        return None
+    return from_target(found.dag)
+
+
+def _size(module: PerceptronModule | None) -> str | None:
+    return (
+        None
+        if module is None
+        else (f"{_count(len(module.vertices), 'vertex')}, {_count(len(module.edges), 'edge')}")
+    )
 
 
 def _names(monomial: tuple[int, ...], sign: str = ", ") -> str:
@@ -236,7 +281,8 @@ def _ordering(found: Prediction) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    several = "vertices" if what == "vertex" else f"{what}s"
+    return f"{number} {what if number == 1 else several}"
 
 
 def _power(dims: int, exponent: float | int | None) -> str | None:
@@ -245,3 +291,14 @@ def _power(dims: int, exponent: float | int | None) -> str | None:
 
 def _of_accuracy(exponent: int | None) -> str | None:
     return None if exponent is None else f"eps^(-{exponent}/m)"
+
+
+def _of_constituents(found: Prediction) -> str | None:
+    """The sum over constituents, as many of each number of variables as there are."""
+    if found.parameters_deep is None:
+        return None
+    reads = Counter(len(found.dag.parents_of(node)) for node in found.dag.ancestors)
+    return " + ".join(
+        f"{'' if count == 1 else f'{count} '}eps^(-{variables}/m)"
+        for variables, count in sorted(reads.items(), reverse=True)
+    )

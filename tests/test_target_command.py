@@ -25,7 +25,8 @@ def test_a_formula_s_theory_is_printed(capsys):
         "x1, x2, x3",
         "attained by x1, x1 x2, x1 x2 x3",
         "eps^(-3/m)",
-        "eps^(-2/m)",
+        "4 eps^(-2/m)",  # two products, two sums
+        "matched module 9 vertices, ",  # three coordinates, four nodes, biases and the output
         "information exponent - not said: of functions of Gaussian inputs",
         "x1 0.3333 1",
     ):
@@ -39,6 +40,7 @@ def test_json_has_every_field(capsys):
     assert found["information_exponent"] == found["leap"] == 3 and found["step_exponent"] == 2
     assert found["dims"] == 60 and found["support"] == [2] and found["sobol_total"] == {"x2": 1.0}
     assert found["dag"] == {"root": "y", "nodes": {"h3x2": ["x2"], "y": ["h3x2"]}}
+    assert "x2->h_h3x2" in found["matched_module"]["edges"]
     assert found["sample_complexity"] is None and found["why_not"]["sample_complexity"]
 
 
@@ -46,6 +48,10 @@ def test_ready_made_targets_take_their_arguments(capsys):
     found = json.loads(printed(capsys, "parity", "--dims", "20", "--order", "4", "--json"))
     assert (found["dims"], found["leap"], found["coefficients"]) == (20, 4, [[[1, 2, 3, 4], 1.0]])
     assert "eps^(-4/m)" in printed(capsys, "tree")
+    teacher = json.loads(printed(capsys, "teacher", "--size", "3", "--hidden", "1", "--json"))
+    assert teacher["arity"] == 3 and len(teacher["dag"]["nodes"]) == 4
+    constant = json.loads(printed(capsys, "x1*0 + 2", "--json"))
+    assert constant["step_exponent"] is None and "constant" in constant["why_not"]["step_exponent"]
     assert "x1 + x4" not in printed(capsys, "leap-staircase", "--leap", "2")
 
 

@@ -174,6 +174,9 @@ def _of_expansion(
         "sobol_first": {i: indices.first(i) for i in target.support},
         "sobol_total": {i: indices.total(i) for i in target.support},
     }
+    if not target.support:
+        why_not["step_exponent"] = "a constant has nothing to be found"
+        return found | ({"information_exponent": 0} if target.law == "gaussian" else {})
     if isinstance(target, WalshExpansion):
         return found | {"step_exponent": step_exponent(least.value)}
     exponent = target.information_exponent
@@ -234,12 +237,15 @@ def deep_parameters(
     `d_v` variables of constituent v, `m` derivatives of each, or what `smoothness` says by node.
 
     Raises:
-        ValueError: as `shallow_parameters`.
+        ValueError: as `shallow_parameters`; a node that `smoothness` does not have.
 
     Source: Poggio, Mhaskar et al. 2017 (arXiv 1611.00740), theorem 3.
     """
     dag = target.dag
     orders = smoothness if isinstance(smoothness, Mapping) else dict.fromkeys(dag.order, smoothness)
+    missing = [node for node in dag.ancestors if node not in orders]
+    if missing:
+        raise ValueError(f"smoothness: node {missing[0]!r} has none; give all of {dag.ancestors}")
     for order in orders.values():
         _check_accuracy(eps, order)
     return math.fsum(eps ** (-len(dag.parents_of(v)) / orders[v]) for v in dag.ancestors)

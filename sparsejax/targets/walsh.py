@@ -169,8 +169,8 @@ def walsh_expansion(
         '0.5 + 0.5*x4 + 0.5*x7 - 0.5*x4*x7'
     """
     coordinates = tuple(range(1, variables + 1)) if coordinates is None else coordinates
-    if len(coordinates) != variables:
-        raise ValueError(f"coordinates: {variables} are wanted, got {coordinates}")
+    if len(coordinates) != variables or len(set(coordinates)) < variables:
+        raise ValueError(f"coordinates: {variables} different ones, got {coordinates}")
     dims = max(coordinates, default=0) if dims is None else dims
     nodes = cube_cubature(variables).nodes
     values = np.asarray(function(nodes), float)

@@ -105,6 +105,8 @@ def test_parameter_counts():
         np.testing.assert_allclose(deep_parameters(target, eps, m), 3 * eps ** (-2 / m))
     with pytest.raises(ValueError, match="eps must lie"):
         deep_parameters(PARITY_TREE, 1.0)
+    with pytest.raises(ValueError, match="smoothness: node 'right' has none"):
+        deep_parameters(product_tree(), eps, {"left": 2})
 
 
 @dataclasses.dataclass(frozen=True)

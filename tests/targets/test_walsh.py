@@ -105,8 +105,10 @@ def test_bad_calls():
         walsh_expansion(lambda x: 1 / (x[:, 0] + 1), 1)
     with pytest.raises(ValueError, match="4 values, a vertex each"):
         walsh_expansion(lambda x: x, 2)
-    with pytest.raises(ValueError, match="coordinates: 2 are wanted"):
+    with pytest.raises(ValueError, match="coordinates: 2 different ones"):
         walsh_expansion(lambda x: x[:, 0], 2, coordinates=(1,))
+    with pytest.raises(ValueError, match="coordinates: 2 different ones"):
+        walsh_expansion(lambda x: x.sum(axis=1), 2, coordinates=(3, 3))
     for n in (4, 17):
         with pytest.raises(ValueError):
             majority(n)
