@@ -7,7 +7,14 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-SLOW = {"first_lift", "flow_and_sgd", "kernel_along_training", "lifts_and_cones", "pac_run"}
+SLOW = {
+    "first_lift",
+    "flow_and_sgd",
+    "kernel_along_training",
+    "lifts_and_cones",
+    "pac_run",
+    "targets_and_theory",
+}
 
 
 @pytest.mark.parametrize(

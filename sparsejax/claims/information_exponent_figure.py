@@ -52,6 +52,18 @@ def draw_exponents(
 
         d = np.array(sorted(config.dims), float)
         for (order, found), marker in zip(exponents.items(), MARKERS, strict=False):
+            if not config.first_order:
+                constant = config.step_sizes[config.orders.index(order)]
+                times.plot(
+                    d,
+                    [
+                        population_time(
+                            order, int(n), step_of(constant, int(n), order), config.level
+                        )
+                        for n in d
+                    ],
+                    color=colors[order], ls=":", lw=1,
+                )  # fmt: skip
             seen = [
                 (dims, median)
                 for dims, median in zip(config.dims, found.medians, strict=True)
@@ -73,18 +85,6 @@ def draw_exponents(
                 times.plot(
                     d, at * (d / centre) ** theory[order], color=colors[order], ls="--", lw=1
                 )
-            if not config.first_order:
-                constant = config.step_sizes[config.orders.index(order)]
-                times.plot(
-                    d,
-                    [
-                        population_time(
-                            order, int(n), step_of(constant, int(n), order), config.level
-                        )
-                        for n in d
-                    ],
-                    color=colors[order], ls=":", lw=1,
-                )  # fmt: skip
         times.plot([], [], color=GREY, ls="--", lw=1, label="slope of theory")
         if not config.first_order:
             times.plot([], [], color=GREY, ls=":", lw=1, label="population gradient alone")
@@ -93,7 +93,8 @@ def draw_exponents(
         times.set_xticks(d, [f"{value:g}" for value in d])
         times.minorticks_off()
         low, high = times.get_ylim()
-        times.set_ylim(low, high * (high / low) ** 0.45)
+        if low > 0:  # otherwise nothing was drawn
+            times.set_ylim(low, high * (high / low) ** 0.45)
         times.set_xlabel("dimension d")
         times.set_ylabel(f"steps to overlap {config.level:g}, median")
         times.set_title("times (ends of bars: intervals of medians)")

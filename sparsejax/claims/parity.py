@@ -240,8 +240,9 @@ class Parity:
         said = f"{exponent.reason} in n, at most {config.order}"
         if math.isnan(slope):
             return Statement(said, math.nan, -math.inf, math.inf, 0.0, config.seeds, math.nan)
-        needed = _needed(-slope, -high, -low, config.seeds, -config.order)
-        return Statement(said, -slope, -high, -low, -config.order, config.seeds, needed)
+        goal = -float(config.order)
+        needed = _needed(-slope, -high, -low, config.seeds, goal)
+        return Statement(said, -slope, -high, -low, goal, config.seeds, needed)
 
     def level(self, config: ParityConfig) -> float:
         """The level of each interval: two statements a parity, and three of all."""
@@ -336,7 +337,7 @@ def _closest(statements: list[Statement]) -> Statement:
     return min(statements, key=lambda s: (RANK.index(s.status), s.slack))
 
 
-def _needed(middle: float, low: float, high: float, runs: int, goal: float) -> float:
+def _needed(middle: float, low: float, high: float, runs: int, goal: float) -> float | int:
     return lifts_to_place_slope(middle, min(low, middle), max(high, middle), runs, goal)
 
 

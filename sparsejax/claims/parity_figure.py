@@ -123,7 +123,7 @@ def _draw_times(
     axes.set_xlabel("inputs n")
     axes.set_ylabel("steps, median over runs")
     axes.set_title(f"times, k = {config.order} unless said")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.6)
-    if axes.get_legend_handles_labels()[0]:  # some were reached
+    if axes.get_legend_handles_labels()[0]:  # otherwise nothing was reached
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.6)
         axes.legend(loc="upper left", fontsize=7)

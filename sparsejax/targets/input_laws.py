@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 LAWS = ("cube", "gaussian", "uniform")
 # Coordinates that one random word gives.
@@ -10,7 +10,7 @@ _WORD = 32
 
 
 def sample_inputs(
-    law: str, key: Array, n: int, dims: int, dtype: type | jnp.dtype = float
+    law: str, key: Array, n: int, dims: int, dtype: DTypeLike = float
 ) -> Float[Array, "n dims"]:
     """`n` independent inputs of `dims` independent coordinates.
 

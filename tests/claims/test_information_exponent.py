@@ -21,7 +21,8 @@ def made_up(powers=(1.0, 1.2, 2.0), spread=0.2, censored=0.0, config=CONFIG):
     for order, power in zip(config.orders, powers, strict=True):
         for dims in config.dims:
             for seed in range(config.seeds):
-                time = 3 * dims**power * rng.lognormal(0, spread)
+                time = 75 * (dims / 25) ** power * rng.lognormal(0, spread)
+                time = min(time, stop_of(config, order, dims))
                 stopped = seed < censored * config.seeds
                 found[f"k{order:02d}-d{dims:04d}-seed{seed:03d}"] = {
                     "steps": np.array([0, 10, 20]),
@@ -71,8 +72,8 @@ def test_the_population_s_time_is_that_of_its_equation():
     # k = 1: artanh of the overlap grows by eta a step.
     exact = (np.arctanh(0.5) - np.arctanh(0.1)) / 0.01
     np.testing.assert_allclose(population_time(1, 100, 0.01, 0.5), exact, rtol=1e-8)
-    ratio = np.log2(population_time(3, 10**6, step_of(1, 10**6, 3), 0.5)) - np.log2(
-        population_time(3, 10**6 // 2, step_of(1, 10**6 // 2, 3), 0.5)
+    ratio = np.log2(population_time(3, 10**6, step_of(1.0, 10**6, 3), 0.5)) - np.log2(
+        population_time(3, 10**6 // 2, step_of(1.0, 10**6 // 2, 3), 0.5)
     )
     np.testing.assert_allclose(ratio, 2, atol=0.01)
 

@@ -44,17 +44,18 @@ def test_without_offset_it_is_majority_s(n, k):
     assert found.gap > 0
 
 
-def test_the_gap_of_a_network_by_hand():
-    x = jnp.asarray(cube_cubature(3).nodes)
-    y = x[:, :1] * x[:, 1:2]
+def test_the_probe_sees_a_neuron_s_coefficients():
+    x = jnp.asarray(cube_cubature(6).nodes)
+    params = {"w": jnp.asarray([[1.0], [-1.0], [1.0], [1.0], [-1.0], [1.0]])}
 
-    # f = w3 x1 x2 x3-ish is not to be had from a line: products by hand.
     def f(p, x):
-        return jnp.sum(p["w"][None] * x * (x[:, 1:2] * x[:, :1] * x), axis=1, keepdims=True)
+        return jax.nn.relu(x @ p["w"] + 0.5)
 
-    found = FourierGap({"w": 0}, (1, 2), x, y)(f, {"w": jnp.zeros(3)})
-    # d/dw_i E y f = E x1 x2 x_i^2 x1 x2 = 1 for every i.
-    np.testing.assert_allclose(np.asarray(found), [1.0, 1.0])
+    y = jnp.prod(x[:, :2], axis=1, keepdims=True)
+    exact = sign_neuron_gradient(6, 2, 0.5)
+    found = np.asarray(FourierGap({"w": 0}, (1, 2), x, y)(f, params))
+    np.testing.assert_allclose(found, [abs(exact.relevant), abs(exact.rest)], atol=1e-12)
+    assert found[0] > found[1]
 
 
 def test_hidden_progress_of_several_leaves_and_a_start_per_seed():
