@@ -214,7 +214,8 @@ class RandomHierarchyClaim:
             f"over P / {scale}, {fell.reason}; samples to {config.level:g} of chance against "
             f"{scale}: {exponent.reason}; shallow minus deep error, at equal P, over chance: "
             f"{gap[0]:.2f} [{gap[1]:.2f}, {gap[2]:.2f}]; sensitivity to the lowest synonyms falls "
-            f"by {fall[0]:.2f} [{fall[1]:.2f}, {fall[2]:.2f}] over the ladder"
+            f"by {fall[0]:.2f} [{fall[1]:.2f}, {fall[2]:.2f}] over the ladder, which goes up to "
+            f"{found['overlap']:.2g} of all sentences of a setting"
         )
         if found["failed"]:
             reason = f"{found['failed']} runs diverged; " + reason

@@ -310,9 +310,8 @@ CLAIMS = Registry(
         ),
         Entry(
             "transformers-and-structure",
-            "Training makes the outputs of small transformers blind to the synonyms of a hierarchy "
-            "at every level, and what stands behind their first block to the lowest ones before "
-            "the next.",
+            "Training makes the outputs of small transformers blinder to the lowest synonyms of a "
+            "hierarchy, and what stands behind their first block to those before the next ones.",
             "Sensitivities: Cagnetta et al., Phys. Rev. X 2024 (arXiv 2307.02129); transformers "
             "and lifts of them: measured here",
             "sparsejax.claims.transformers_and_structure",

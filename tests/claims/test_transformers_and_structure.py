@@ -39,9 +39,9 @@ def made_up(config=CONFIG, fall=0.8, order=0.4, spread=0.05, failed=False):
     "made, status",
     [
         ({}, "holds"),
-        ({"fall": 0.2}, "violated"),
+        ({"fall": 0.1}, "violated"),
         ({"order": -0.1}, "violated"),
-        ({"order": 0.1}, "inconclusive"),
+        ({"order": 0.05, "spread": 0.3}, "inconclusive"),
         ({"fall": 0.0, "order": 0.0}, "violated"),
         ({"failed": True}, "not_applicable"),
     ],
@@ -122,7 +122,8 @@ def test_defaults_control_and_preset_are_valid():
 def test_small_transformers_are_measured():
     config = CLAIM.Config(
         networks=("mixing",), symbols=3, synonyms=2, samples_over_p_star=8.0, blocks=1,
-        features=4, width=2, languages=2, steps=40, tested=100,
+        levels=2, features=4, width=2, languages=2,
+        steps=40, tested=100,
     )  # fmt: skip
     CLAIM.validate(config)
     found = {trial.name: CLAIM.measure(config, trial) for trial in CLAIM.trials(config)}
