@@ -44,19 +44,19 @@ class ShallowAgainstDeepConfig:
 
     dims: tuple[int, ...] = (4, 8, 16)
     """Numbers of inputs, powers of two: all are leaves of the tree."""
-    parameters: tuple[int, ...] = (150, 400, 1000, 2500)
+    parameters: tuple[int, ...] = (200, 700, 2500)
     """Numbers of parameters; each learner has the largest width with at most so many."""
     in_degree: int = 0
     """Vertices above each parent that a vertex of the matched lift reads; 0: all of them."""
     leaves: Literal["matched", "permuted"] = "matched"
     """permuted: the lift reads the leaves in another order, so that it matches another tree."""
-    level: float = 0.1
+    level: float = 0.15
     """The error, over the target's variance, at which numbers of parameters are compared."""
     samples: int = 65_536
     """Samples that all runs on a tree share; enough for what is left to be about approximation."""
     batch_size: int = 128
     """Samples a step, drawn with replacement."""
-    step_size: float = 0.01
+    step_size: float = 0.02
     """Of Adam at the start; it falls to a hundredth by the end, as a cosine."""
     steps: int = 2000
     """Steps of every run."""
@@ -179,7 +179,8 @@ class ShallowAgainstDeep:
         runs = online_ensemble(
             learner.build,
             SharedSamples(x[POINTS:], y[POINTS:], config.batch_size),
-            optax.adam(schedule),
+            # One vector: an optimiser of many small arrays takes long to compile.
+            optax.flatten(optax.adam(schedule)),
             config.steps,
             jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers),
             probes={"error": probe},
