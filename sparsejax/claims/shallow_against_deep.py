@@ -36,6 +36,8 @@ from sparsejax.targets import binary_tree
 
 RECORDS = 20
 POINTS = 4096
+# Of an error that is measured on so many points, relative, if residuals are Gaussian.
+MEASURED = math.sqrt(2 / POINTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +224,7 @@ class ShallowAgainstDeep:
             for text, ((mid, low, high), goal) in questions.items()
         }
         statuses = {
-            text: "holds" if low > 0 else "violated" if high < 0 else "inconclusive"
+            text: "holds" if low > MEASURED else "violated" if high < -MEASURED else "inconclusive"
             for text, (_, low, high) in slack.items()
         }
         order = ("violated", "inconclusive", "holds")
@@ -256,7 +258,7 @@ class ShallowAgainstDeep:
             said += "; " + underpowered(needed, config.seeds).replace("lifts", "seeds")
         budget = {
             "integrator": 0.0,  # what is trained is the subject
-            "quadrature": math.sqrt(2 / POINTS),  # relative, of an error of Gaussian residuals
+            "quadrature": MEASURED,
             "sampling": max(mid - low, 0.0) if math.isfinite(low) else math.inf,
             "floating_point": 0.0,
         }
