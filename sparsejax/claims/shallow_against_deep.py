@@ -73,7 +73,7 @@ class ShallowAgainstDeepConfig:
 
 
 class ShallowAgainstDeep:
-    """Trained errors, not best approximations: theory bounds the latter, from below the former."""
+    """Errors of trained networks; theory speaks of best approximations, which are no worse."""
 
     name = "shallow-against-deep"
     statement = (
