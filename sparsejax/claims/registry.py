@@ -260,7 +260,7 @@ CLAIMS = Registry(
         ),
         Entry(
             "shallow-against-deep",
-            "On binary trees the sparse lift of the tree's own graph reaches an error with fewer "
+            "On binary trees the lift of the tree's own sparse graph reaches an error with fewer "
             "parameters than a shallow network and than a dense deep one, and its advantage over "
             "the shallow one grows with the number of inputs.",
             "Poggio, Mhaskar, Rosasco, Miranda, Liao 2017 (arXiv 1611.00740), on approximation; "

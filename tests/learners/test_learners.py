@@ -158,7 +158,6 @@ def test_matched_lift_reads_its_support_alone():
     )
     assert set(np.flatnonzero(np.asarray(jacobian)) + 1) == set(target.support) == {2, 5, 6}
     assert {leaf.coordinates for leaf in learner.inputs} == {(2,), (5,), (6,)}
-    # Of a pair that meets in no node the mixed second derivative vanishes: of (2, 6) it does not.
     layers = [set(layer) for layer in learner.layers]
     assert layers[0] == {"x2->h_a", "x5->h_a", "one->h_a"}
     assert layers[1] == {"h_a->h_y", "x6->h_y", "one->h_y"}
