@@ -148,8 +148,8 @@ class _Builder:
         ]
         ends_at = np.cumsum([math.prod(shape) for _, shape, _ in wanted])
         drawn = jnp.split(jax.random.normal(key, (int(ends_at[-1]),)), ends_at[:-1])
-        for (name, shape, scale), values in zip(wanted, drawn, strict=True):
-            params[name] = scale * values.reshape(shape)
+        for (name, sized, scale), values in zip(wanted, drawn, strict=True):
+            params[name] = scale * values.reshape(sized)
         return LocalFunction(self.layers, self.channels, self.activation), params
 
 

@@ -80,7 +80,7 @@ def _model(features: int, blocks: int, heads: int, outputs: int, causal: bool, d
     Pre-norm blocks: attention, then a perceptron of four times the features; the mean over tokens
     is read out.
     """
-    linen = flax_module("flax.linen")
+    linen: Any = flax_module("flax.linen")
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(dtype)}
     # Reductions in the precision of their input, which strict promotion asks for too.
     norms = {**kinds, "force_float32_reductions": False}
