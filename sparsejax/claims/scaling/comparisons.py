@@ -64,7 +64,7 @@ def compare_times(
 
     Example:
         >>> fast = [d * np.array([0.9, 1.0, 1.1]) for d in (10.0, 100.0)]
-        >>> slow = [d**2 * np.array([0.9, 1.0, np.inf]) for d in (10.0, 100.0)]
+        >>> slow = [np.array([90.0, 100.0, 110.0]), np.array([9e3, 1e4, np.inf])]
         >>> found = compare_times([10, 100], fast, slow, 2e4, of="exponent")
         >>> round(found.estimate, 6), found.status(0.0), found.high
         (1.0, 'holds', inf)

@@ -98,7 +98,7 @@ def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verd
     Example:
         >>> found = verdict_of([in_at_least("a", 20, 20, 0.8), in_at_least("b", 6, 8, 0.5)], {})
         >>> found.status, found.reason
-        ('inconclusive', 'b; underpowered: about 17 runs would decide, 9 more than there are')
+        ('inconclusive', 'b; underpowered: about 19 runs would decide, 11 more than there are')
     """
     if not statements:
         raise ValueError("there is nothing to judge")
