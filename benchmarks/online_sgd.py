@@ -86,7 +86,7 @@ def measure(quick: bool) -> dict:
                 "step": lambda runs=runs: runs(1),
                 "seeds": lambda runs=runs: runs(SEEDS),
             }
-            # Sixteen seeds take a second or more a call: fewer rounds of them.
+            # Sixteen seeds take a second or more a call: fewer rounds, against the same step.
             few, many = (2, 3) if quick else (4, 9)
             pair = {name: candidates[name] for name in ("products", "step")}
             times = timing.interleaved(pair, 0.0, many)
