@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,7 +80,7 @@ class SharedAgainstDisjoint(OnlineClaim):
         return dataclasses.replace(
             config,
             shared=config.disjoint[0],
-            disjoint=(config.disjoint[0].replace("x1", "x7"),),
+            disjoint=(re.sub(r"\bx1\b", "x7", config.disjoint[0]),),
             dims=config.dims[:1],
         )
 

@@ -208,6 +208,9 @@ class StagewiseLearning(OnlineClaim):
             mean, low, high = mean_interval(known, level) if len(known) else (0, -np.inf, np.inf)
             if not whole:
                 low, high = -math.inf, math.inf
+            elif np.isinf(times[:, k + 1]).any():
+                # However late the stopped ones would have been: only the lower end is known.
+                high = math.inf
             goal = math.log(config.apart)
             names = ["*".join(f"x{i}" for i in ordering[j]) for j in (k, k + 1)]
             said = (
