@@ -263,7 +263,7 @@ def foretold(order: int, dims: tuple[int, ...]) -> float:
     """The slope that theory's law has over these dimensions, with the logarithm of k = 2.
 
     >>> round(foretold(2, (25, 200)), 3), foretold(3, (25, 200))
-    (1.239, 2.0)
+    (1.24, 2.0)
     """
     exponent = predicted(hermite_index(max(dims), order)).step_exponent
     assert exponent is not None

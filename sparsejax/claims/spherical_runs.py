@@ -87,7 +87,7 @@ def descent(step_size: float) -> Any:
     return spherical_sgd(step_size)
 
 
-def step_of(constant: float, dims: int, exponent: int) -> float:
+def step_of(constant: float | int, dims: int, exponent: int) -> float:
     """`constant / d^max(k/2, 1)`, the largest power of d that theory allows for exponent k.
 
     >>> step_of(1.0, 100, 1), step_of(1.0, 100, 3)
@@ -96,7 +96,7 @@ def step_of(constant: float, dims: int, exponent: int) -> float:
     return constant / dims ** max(exponent / 2, 1.0)
 
 
-def length_of(patience: float, dims: int, exponent: int) -> tuple[int, int]:
+def length_of(patience: float | int, dims: int, exponent: int) -> tuple[int, int]:
     """The most steps of a run, about `patience d^max(k - 1, 1)`, and steps between two looks.
 
     >>> length_of(100, 50, 3)

@@ -12,7 +12,7 @@ class SphericalState(NamedTuple):
     """Nothing is remembered."""
 
 
-def spherical_sgd(step_size: float) -> optax.GradientTransformation:
+def spherical_sgd(step_size: float | int) -> optax.GradientTransformation:
     """Each leaf stays on its sphere: a step along the gradient's tangential part, then projected.
 
     `w <- |w| (w - eta g_t) / |w - eta g_t|` with `g_t` the gradient without its part along w. Time
@@ -27,7 +27,7 @@ def spherical_sgd(step_size: float) -> optax.GradientTransformation:
         >>> descent = spherical_sgd(1.0)
         >>> w = jnp.array([1.0, 0.0])
         >>> updates, _ = descent.update(jnp.array([5.0, -1.0]), descent.init(w), w)
-        >>> optax.apply_updates(w, updates).round(4).tolist()
+        >>> [round(float(entry), 4) for entry in optax.apply_updates(w, updates)]
         [0.7071, 0.7071]
     """
     if not step_size > 0:

@@ -8,6 +8,7 @@ import pytest
 
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.information_exponent import foretold, stop_of
+from sparsejax.claims.scaling import within
 from sparsejax.claims.spherical_runs import OnHemisphere, link_of, population_time, step_of
 
 CLAIM = CLAIMS["information-exponent"]
@@ -52,8 +53,28 @@ def test_judges_what_it_says(made, status, said):
         assert verdict.margin > verdict.total_error
     rows = CLAIM.table(CONFIG, found, verdict)
     assert len(rows) == 12
+    if made and "censored" not in made:
+        return
     figure = CLAIM.draw(CONFIG, found, verdict)
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("interval", "status", "slack"),
+    [
+        ((1.1, 1.0, 1.2), "holds", 0.3),  # the far end decides
+        ((1.1, 1.0, 1.7), "inconclusive", -0.2),
+        ((1.1, 0.3, 1.2), "inconclusive", -0.2),
+        ((1.9, 1.7, 2.2), "violated", 0.2),  # the near one
+        ((np.nan, -np.inf, np.inf), "inconclusive", None),
+    ],
+)
+def test_near_a_prediction(interval, status, slack):
+    found = within("a slope", interval, 1.0, 0.5, 9)
+    assert found.status == status
+    if slack is not None:
+        np.testing.assert_allclose(found.slack, slack)
+        assert found.low <= found.estimate <= found.high
 
 
 def test_a_run_that_diverged_judges_nothing():

@@ -26,6 +26,12 @@ def test_radius_and_tangent():
     np.testing.assert_allclose(np.asarray(updates["u"]), -1e-3 * tangent, atol=1e-5)
 
 
+def test_a_large_step_leaves_the_radial_part_out():
+    w, descent = jnp.array([1.0, 0.0]), spherical_sgd(1.0)
+    updates, _ = descent.update(jnp.array([5.0, -1.0]), descent.init(w), w)
+    np.testing.assert_allclose(np.asarray(w + updates), [0.5**0.5, 0.5**0.5])
+
+
 def test_zero_stays_and_bad_input_is_refused():
     zero = jnp.zeros(3)
     descent = spherical_sgd(0.5)
