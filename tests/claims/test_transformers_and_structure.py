@@ -41,7 +41,7 @@ def made_up(config=CONFIG, fall=0.8, order=0.4, spread=0.05, failed=False):
         ({}, "holds"),
         ({"fall": 0.1}, "violated"),
         ({"order": -0.1}, "violated"),
-        ({"order": 0.05, "spread": 0.3}, "inconclusive"),
+        ({"order": 0.05, "spread": 1.0, "fall": 1.5}, "inconclusive"),
         ({"fall": 0.0, "order": 0.0}, "violated"),
         ({"failed": True}, "not_applicable"),
     ],
@@ -90,7 +90,7 @@ def test_streams_lead_to_the_outputs(name):
 
 def test_other_functions_have_no_streams():
     f, params = learners.two_layer(4, 3).build(jax.random.key(0))
-    with pytest.raises(TypeError, match="not of TwoLayerFunction"):
+    with pytest.raises(TypeError, match="TwoLayerFunction"):
         streams(f, params, jnp.ones((2, 4)))
 
 
