@@ -233,6 +233,32 @@ CLAIMS = Registry(
             "sparsejax.claims.sparsity_tradeoff",
         ),
         Entry(
+            "merged-staircase",
+            "Online SGD of a two-layer network learns functions of the cube the later the larger "
+            "their leap, in times that grow faster with dimension where the leap is above 2, and "
+            "learns the terms of each in the order of a staircase.",
+            "Abbe, Boix-Adsera, Misiakiewicz, COLT 2022 (arXiv 2202.08658) and COLT 2023 "
+            "(arXiv 2302.11055), a conjecture in general",
+            "sparsejax.claims.merged_staircase",
+        ),
+        Entry(
+            "shared-against-disjoint",
+            "Of functions of the cube with the same degrees, online SGD of a two-layer network "
+            "learns one whose terms share coordinates, each building on the one before, several "
+            "times sooner than those whose terms are disjoint.",
+            "Abbe, Boix-Adsera, Misiakiewicz, COLT 2022 (arXiv 2202.08658); Danhofer, D'Ascenzo, "
+            "Dubach, Poggio, ICML 2025 (arXiv 2507.02550); the factor: measured here",
+            "sparsejax.claims.shared_against_disjoint",
+        ),
+        Entry(
+            "stagewise-learning",
+            "Under online SGD the coefficients of a staircase rise one after the other, each at a "
+            "time of its own; under frozen output weights the k-th input weight starts as "
+            "t^(2^(k-1)).",
+            "Abbe, Boix-Adsera, Misiakiewicz, COLT 2022 (arXiv 2202.08658); constants derived here",
+            "sparsejax.claims.stagewise_learning",
+        ),
+        Entry(
             "random-hierarchy",
             "Deep networks of a random hierarchy's shape learn its labels from a number of samples "
             "of order P* = n_c m^L, at which they become blind to synonyms; shallow ones of as "

@@ -18,8 +18,8 @@ Source = Callable[[Array, Array], tuple[Array, Array]]
 def fresh(sample: Sample, batch: int, dtype: DTypeLike | None = None) -> "Stream":
     """A stream of `batch` new samples each step: online learning of the population loss.
 
-    `sample(key, n) -> (x, y)`, such as a target's; with `dtype` it is called `sample(key, n, dtype)`,
-    and draws in that precision.
+    `sample(key, n) -> (x, y)`, such as a target's; with `dtype` it is called
+    `sample(key, n, dtype)`, and draws in that precision.
 
     Raises:
         ValueError: a batch that is not positive.
@@ -44,7 +44,7 @@ def finite(
     batch: int,
     dtype: DTypeLike | None = None,
     *,
-    law: SamplingLaw = "replacement",
+    law: str = "replacement",
 ) -> "Stream":
     """A stream of minibatches from `samples` samples, which each lane draws once, by its own key.
 
@@ -69,7 +69,7 @@ def finite(
         raise ValueError(f"batch must lie in [1, samples], got {batch} of {samples}")
     if law not in LAWS:
         raise ValueError(f"law is one of {', '.join(LAWS)}, not {law!r}")
-    return Stream(by_value(sample), batch, samples, law, dtype)
+    return Stream(by_value(sample), batch, samples, LAWS[LAWS.index(law)], dtype)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Functions as static parts of compiled programs: methods compared by the value of their objects."""
+"""Functions as static parts of compiled programs: methods compared by their objects' values."""
 
 import dataclasses
 import inspect

@@ -17,6 +17,7 @@ from sparsejax.dynamics.descent import failure
 from sparsejax.dynamics.trajectory import COMPLETED, REACHED, UNDER_WAY
 
 Side = Literal["above", "below"]
+SIDES: tuple[Side, ...] = ("above", "below")
 
 
 class Event(NamedTuple):

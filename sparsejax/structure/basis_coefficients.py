@@ -1,4 +1,4 @@
-"""Coefficients of a trained function in a product basis: Walsh on the cube, Hermite on Gaussians."""
+"""Coefficients of a trained function: Walsh on the cube, Hermite for Gaussian inputs."""
 
 import functools
 import itertools
@@ -59,11 +59,11 @@ class WalshProbe(BasisProbe):
         for term in sets:
             if len(set(term)) < len(term):
                 raise ValueError(
-                    f"term {term}: on the cube a coordinate squared is 1; name it once"
+                    f"term {term}: a squared coordinate is 1 on the cube; name it once"
                 )
         rows = [np.prod(points[:, [i - 1 for i in term]], axis=1) for term in sets]
-        self.x = jnp.asarray(points)
-        self.rows = jnp.asarray(np.stack(rows) / len(points), points.dtype)
+        self.x = jnp.asarray(points, float)
+        self.rows = jnp.asarray(np.stack(rows) / len(points), float)
 
 
 class HermiteProbe(BasisProbe):
@@ -88,7 +88,7 @@ class HermiteProbe(BasisProbe):
         self,
         terms: Sequence[Any],
         x: Float[Array | np.ndarray, "n d"],
-        weights: Float[Array | np.ndarray, " n"] | None = None,
+        weights: Float[Array | np.ndarray, " m"] | None = None,
     ) -> None:
         points = np.asarray(x)
         shares = np.full(len(points), 1 / len(points)) if weights is None else np.asarray(weights)
@@ -99,8 +99,8 @@ class HermiteProbe(BasisProbe):
             counts = np.bincount(_coordinates(term, points.shape[1]), minlength=1)
             factors = [_hermite(int(k), points[:, i - 1]) for i, k in enumerate(counts) if k]
             rows.append(functools.reduce(np.multiply, factors, np.ones(len(points))))
-        self.x = jnp.asarray(points)
-        self.rows = jnp.asarray(np.stack(rows) * shares, points.dtype)
+        self.x = jnp.asarray(points, float)
+        self.rows = jnp.asarray(np.stack(rows) * shares, float)
 
 
 def cube_inputs(
@@ -112,7 +112,7 @@ def cube_inputs(
     are exactly orthonormal on them; only what `f` has in other coordinates is sampled.
 
     Raises:
-        ValueError: no backgrounds, a support that `dims` does not hold, or more than 20 coordinates.
+        ValueError: no backgrounds, a support that `dims` does not hold or that is above 20.
 
     Example:
         >>> cube_inputs(jax.random.key(0), 3, 10, (1, 2)).shape
@@ -183,5 +183,5 @@ def _check_support(backgrounds: int, dims: int, support: Sequence[int], most: in
         raise ValueError(f"support: different coordinates from 1 to {dims}, got {tuple(support)}")
     if len(support) > most:
         raise ValueError(
-            f"support: a grid of {len(support)} coordinates is too large, {most} at most"
+            f"support: {len(support)} coordinates make too large a grid; {most} at most"
         )

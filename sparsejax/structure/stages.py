@@ -1,4 +1,4 @@
-"""When the parts of a function are learned: times of rise and change points of curves, over seeds."""
+"""When parts of a function are learned: times of rise and change points, over seeds."""
 
 import dataclasses
 from typing import Any
@@ -29,7 +29,7 @@ class Stages:
         order is not known, and counts as broken.
         """
         earlier, later = self.times[:, :-1], self.times[:, 1:]
-        return (earlier < later).all(axis=1)
+        return np.asarray(np.all(earlier < later, axis=1))
 
 
 def stages(times: Float[np.ndarray, "seeds parts"], confidence: float = 0.95) -> Stages:
@@ -62,12 +62,15 @@ def stages(times: Float[np.ndarray, "seeds parts"], confidence: float = 0.95) ->
 def rise_times(
     steps: Float[np.ndarray, " k"] | Any,
     curves: Float[np.ndarray, "seeds k parts"],
-    levels: Float[np.ndarray, " parts"] | float,
+    levels: Any,
 ) -> Float[np.ndarray, "seeds parts"]:
     """When each curve is first at its level or beyond, linear between two records.
 
-    A negative level is one to fall to. Infinite where the level was not seen; NaN records (behind a
-    lane's end) are passed over.
+    `levels`: a number, or one a part; a negative level is one to fall to. Infinite where it was not
+    seen; NaN records (behind a lane's end) are passed over.
+
+    Raises:
+        ValueError: a level of zero.
 
     Example:
         >>> curves = np.array([[[0.0], [0.5], [1.0]]])
@@ -95,7 +98,7 @@ def change_points(
 ) -> Float[np.ndarray, "seeds parts"]:
     """When each curve steps from one level to another: the two constants that fit it best.
 
-    Needs no level to be chosen, and a curve that is flat has one as well: ask first whether it rose.
+    Needs no level to be chosen, and finds one in a flat curve as well: ask first whether it rose.
     The time is midway between the two records; NaN records at the end are passed over.
 
     Raises:

@@ -27,14 +27,13 @@ def network(params, x):
     return jnp.tanh(x @ w) @ a
 
 
-PARAMS = tuple(
-    jax.random.normal(jax.random.key(k), shape) for k, shape in ((1, (4, 6)), (2, (6, 1)))
-)
+SHAPES = ((1, (4, 6)), (2, (6, 1)))
+PARAMS = tuple(jax.random.normal(jax.random.key(k), shape) for k, shape in SHAPES)
 SUBSETS = [s for k in range(5) for s in itertools.combinations((1, 2, 3, 4), k)]
 
 
 def test_walsh_coefficients_are_those_of_the_whole_cube():
-    """By Parseval, and by the definition; two backgrounds of four relevant coordinates are exact."""
+    """By Parseval, and by the definition; backgrounds do not matter where they are not read."""
     points = np.array(list(itertools.product((-1.0, 1.0), repeat=4)))
     values = np.asarray(network(PARAMS, points))[:, 0]
     found = np.asarray(WalshProbe(SUBSETS, points)(network, PARAMS))

@@ -47,8 +47,8 @@ def collapse(
 ) -> Collapse:
     """Whether curves fall together when each setting's abscissa is divided by its scale.
 
-    `abscissae`: one for each setting, positive and increasing (steps, samples); `curves`: (seeds, k)
-    of each, finite; `scales`: what the setting's abscissa is measured in, such as `d^2` or `P*`.
+    `abscissae`: one for each setting, positive and increasing (steps, samples); `curves`: (seeds,
+    k) of each, finite; `scales`: what the setting's abscissa is measured in, such as `d^2` or `P*`.
     Curves are compared on an even grid of the logarithm of the rescaled abscissa, where all
     settings have values, by linear interpolation in the logarithm.
 

@@ -1,4 +1,4 @@
-"""Two conditions on a ladder of sizes: how much later one is, and how much faster its times grow."""
+"""Two conditions on a ladder of sizes: how much later one is, and how times grow apart."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ Times = Sequence[Float[np.ndarray, " _"]]
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A difference `later - earlier` with its interval; ends are infinite where stopped runs decide.
+    """A difference `later - earlier`; ends are infinite where stopped runs decide them.
 
     `estimate`: of what was seen, with stopped runs at the time of their end, so that it is a lower
     bound where they are among the later ones.
@@ -28,11 +28,11 @@ class Comparison:
     high: float
     runs: int
 
-    def status(self, goal: float) -> str:
+    def status(self, goal: float | int) -> str:
         """Whether the difference is above the goal: `holds`, `violated` or `inconclusive`."""
         return "holds" if self.low > goal else "violated" if self.high < goal else "inconclusive"
 
-    def needed(self, goal: float) -> float:
+    def needed(self, goal: float | int) -> float | int:
         """About how many runs of each size and condition would decide."""
         low, high = min(self.low, self.estimate), max(self.high, self.estimate)
         return lifts_to_place_slope(self.estimate, low, high, self.runs, goal)
@@ -42,7 +42,7 @@ def compare_times(
     sizes: Sequence[float | int] | Float[np.ndarray, " sizes"],
     earlier: Times,
     later: Times,
-    stopped: float,
+    stopped: float | int,
     *,
     of: Literal["level", "exponent"] = "level",
     confidence: float = 0.95,
@@ -102,14 +102,16 @@ def compare_times(
     least = np.where(signed > 0, stopped, np.inf)
     most = np.where(signed > 0, np.inf, stopped)
     rng = np.random.default_rng(0) if rng is None else rng
-    tail, ends = (1 - confidence) / 2, []
-    for standing, level, method in ((least, tail, "lower"), (most, 1 - tail, "higher")):
-        drawn = _resampled(samples, difference, standing, resamples, rng)
-        # The median of an even number may lie between a time and none: of a sum without a sign.
-        drawn = np.where(np.isnan(drawn), -np.inf if method == "lower" else np.inf, drawn)
-        ends.append(float(np.quantile(drawn, level, method=method)))
+    tail = (1 - confidence) / 2
+    drawn = _resampled(samples, difference, least, resamples, rng)
+    # A sum of medians that were not seen, of both signs, says nothing.
+    drawn = np.where(np.isnan(drawn), -np.inf, drawn)
+    low = float(np.quantile(drawn, tail, method="lower"))
+    drawn = _resampled(samples, difference, most, resamples, rng)
+    drawn = np.where(np.isnan(drawn), np.inf, drawn)
+    high = float(np.quantile(drawn, 1 - tail, method="higher"))
     estimate = float(difference(*samples, ends=np.full(len(signed), stopped)))
-    return Comparison(estimate, *ends, runs=min(len(s) for s in samples))
+    return Comparison(estimate, low, high, runs=min(len(s) for s in samples))
 
 
 def _resampled(samples, difference, standing, resamples, rng) -> np.ndarray:

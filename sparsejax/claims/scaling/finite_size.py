@@ -21,9 +21,9 @@ def finite_size_warnings(
     output_power: float = 0.5,
     width: int = 128,
     sizes: Sequence[int] = (),
-    exponents: Sequence[float] = (),
+    exponents: Sequence[float | int] = (),
 ) -> tuple[str, ...]:
-    """What to know before a law of learning times is read off a two-layer network; empty if nothing.
+    """What to know before a law of learning times is read off a two-layer network, if anything.
 
     `activation` at normal pre-activations of variance one, with biases uniform in `biases`.
     `degrees`: of the target's terms. `output_power`: outputs are scaled by `width^-output_power`

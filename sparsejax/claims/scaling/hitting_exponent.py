@@ -1,4 +1,4 @@
-"""How a time to a level grows with size: an exponent with an interval, against one that is predicted."""
+"""How a time to a level grows with size: an exponent with an interval, against theory."""
 
 import dataclasses
 import math
@@ -33,7 +33,7 @@ class HittingExponent:
     predicted: tuple[float, float] | None
     tolerance: float
     status: str
-    needed: float
+    needed: float | int
     medians: tuple[MedianTime, ...]
     censored: tuple[int, ...]
     reason: str
@@ -42,9 +42,9 @@ class HittingExponent:
 def hitting_exponent(
     sizes: Sequence[float | int] | Float[np.ndarray, " sizes"],
     times: Sequence[Float[np.ndarray, " _"]],
-    stopped: float | Sequence[float],
+    stopped: float | int | Sequence[float | int],
     *,
-    predicted: float | tuple[float, float] | None = None,
+    predicted: float | int | tuple[float | int, float | int] | None = None,
     tolerance: float = 0.5,
     confidence: float = 0.95,
     rng: np.random.Generator | None = None,
@@ -95,7 +95,9 @@ def hitting_exponent(
     )
     if len(seen) < 2:
         return HittingExponent(
-            *[math.nan] * 3,
+            math.nan,
+            math.nan,
+            math.nan,
             goal,
             tolerance,
             "underpowered" if goal else "not_predicted",
@@ -128,7 +130,7 @@ def hitting_exponent(
 
 def _placed(
     slope: float, low: float, high: float, goal: tuple[float, float], tolerance: float, runs: int
-) -> tuple[str, float]:
+) -> tuple[str, float | int]:
     least, most = goal[0] - tolerance, goal[1] + tolerance
     if least <= low and high <= most:
         return "consistent", float(runs)
@@ -141,7 +143,7 @@ def _placed(
     return "underpowered", lifts_to_place_slope(slope, low, high, runs, edge)
 
 
-def _pair(predicted: float | tuple[float, float]) -> tuple[float, float]:
+def _pair(predicted: float | int | tuple[float | int, float | int]) -> tuple[float, float]:
     if isinstance(predicted, tuple):
         return float(predicted[0]), float(predicted[1])
     return float(predicted), float(predicted)
