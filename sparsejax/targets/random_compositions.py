@@ -20,7 +20,7 @@ _SCALED_ON = 4096
 
 def binary_tree(
     dims: int,
-    constituent: Kind | Callable[..., Array] | Sequence[Constituent] = "smooth",
+    constituent: str | Callable[..., Array] | Sequence[Constituent] = "smooth",
     *,
     leaves: int | None = None,
     shared: bool = True,
