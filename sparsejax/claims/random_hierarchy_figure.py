@@ -71,12 +71,12 @@ def draw_hierarchies(config: Any, found: dict[str, dict[str, Any]], verdict: Ver
         needed.set_yscale("log")
         low, high = needed.get_xlim()
         low, high = low / 1.2, 1.2 * high
-        line = np.array([low, high])
+        ends = np.array([low, high])
         ratio = np.median(
             [np.median(entry["times"]["deep"]) / entry[config.scale] for entry in found.values()]
         )
         if np.isfinite(ratio):
-            needed.plot(line, ratio * line, color=GREY, lw=0.8, label=f"{ratio:.2g} {short}")
+            needed.plot(ends, ratio * ends, color=GREY, lw=0.8, label=f"{ratio:.2g} {short}")
         needed.plot([], [], "_", color=GREY, ms=10, label="correlations cross the noise")
         needed.plot([], [], "2", color=GREY, ms=8, label="not reached")
         needed.set_xlim(low, high)

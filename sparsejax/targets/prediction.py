@@ -129,7 +129,7 @@ def predicted(target: Target) -> Prediction:
             f"{type(target).__name__}.predictions(): theory has no field {unknown[0]!r}; "
             f"it has {', '.join(sorted(fields - {'why_not'}))}"
         )
-    whole = {
+    whole: dict[str, Any] = {
         "dims": target.dims,
         "law": target.law,
         "support": target.support,

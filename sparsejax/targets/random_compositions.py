@@ -54,7 +54,8 @@ def binary_tree(
         raise ValueError(
             f"leaves: a power of two from 2 to the {dims} coordinates is needed, got {leaves}"
         )
-    below, by_level = [f"x{i + 1}" for i in range(leaves)], []
+    below = [f"x{i + 1}" for i in range(leaves)]
+    by_level: list[list[tuple[str, tuple[str, ...]]]] = []
     while len(below) > 1:
         names = [f"n{len(by_level) + 1}_{i + 1}" for i in range(len(below) // 2)]
         by_level.append([(n, tuple(below[2 * i : 2 * i + 2])) for i, n in enumerate(names)])
@@ -109,7 +110,9 @@ def random_dag(
     if arity > dims:
         raise ValueError(f"arity: {arity} variables are more than the {dims} coordinates")
     rng = np.random.default_rng(seed)
-    available, unread, chosen = [f"x{i + 1}" for i in range(dims)], [], []
+    available = [f"x{i + 1}" for i in range(dims)]
+    unread: list[str] = []
+    chosen: list[list[tuple[str, tuple[str, ...]]]] = []
     for number in range(1, nodes + 1):
         # What the nodes after this one can read at most, leaving the root alone unread.
         room = (nodes - number) * (arity - 1)
