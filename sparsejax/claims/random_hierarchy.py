@@ -341,7 +341,7 @@ def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[st
 def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, Any]:
     """The parts of the claim with their intervals."""
     found = curves(config, measurements)
-    scales = [entry[config.scale] for entry in found.values()]
+    scales = [float(entry[config.scale]) for entry in found.values()]
     fell: Collapse = collapse(
         [entry["samples"] for entry in found.values()],
         [entry["errors"][DEEP] for entry in found.values()],
@@ -353,7 +353,7 @@ def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dic
     exponent: HittingExponent = hitting_exponent(
         scales,
         [entry["times"][DEEP] for entry in found.values()],
-        [entry["samples"][-1] for entry in found.values()],
+        [float(entry["samples"][-1]) for entry in found.values()],
         predicted=1.0,
         tolerance=config.exponent_tolerance,
         confidence=config.confidence,

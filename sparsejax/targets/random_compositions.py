@@ -20,7 +20,7 @@ _SCALED_ON = 4096
 
 def binary_tree(
     dims: int,
-    constituent: Kind | Callable[..., Array] | Sequence[Constituent] = "smooth",
+    constituent: str | Callable[..., Array] | Sequence[Constituent] = "smooth",
     *,
     leaves: int | None = None,
     shared: bool = True,
@@ -110,8 +110,9 @@ def random_dag(
     if arity > dims:
         raise ValueError(f"arity: {arity} variables are more than the {dims} coordinates")
     rng = np.random.default_rng(seed)
-    available, chosen = [f"x{i + 1}" for i in range(dims)], []
+    available = [f"x{i + 1}" for i in range(dims)]
     unread: list[str] = []
+    chosen: list[list[tuple[str, tuple[str, ...]]]] = []
     for number in range(1, nodes + 1):
         # What the nodes after this one can read at most, leaving the root alone unread.
         room = (nodes - number) * (arity - 1)

@@ -96,6 +96,7 @@ def test_figure_and_table():
     assert rows[0]["P*"] == 32 and rows[-1]["P_max"] == 1728
 
 
+@pytest.mark.slow
 def test_test_sentences_are_an_eighth_and_never_trained_on():
     target = RandomHierarchy(symbols=6, synonyms=3, levels=3)
     everything, _ = target.all_sentences()

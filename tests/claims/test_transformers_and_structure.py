@@ -21,9 +21,12 @@ def made_up(config=CONFIG, fall=0.8, order=0.4, spread=0.05, failed=False):
     rng, found = np.random.default_rng(0), {}
     layers = layer_names(config.blocks)
     for network in config.networks:
+        noise = rng.normal(size=(config.languages, config.runs, 1))
+        # Means are exact.
+        factors = 1 + spread * (noise - noise.mean())
         for number in range(config.languages):
             values = np.ones((config.runs, 21, len(layers), config.levels))
-            time = np.linspace(0, 1, 21)[None, :] * (1 + spread * rng.normal(size=(config.runs, 1)))
+            time = np.linspace(0, 1, 21)[None, :] * factors[number]
             values[:, :, -1, :] -= fall * time[..., None]
             values[:, :, layers.index("stream1"), 0] -= order * time
             found[f"{network}-language{number:02d}"] = {
@@ -41,7 +44,7 @@ def made_up(config=CONFIG, fall=0.8, order=0.4, spread=0.05, failed=False):
         ({}, "holds"),
         ({"fall": 0.1}, "violated"),
         ({"order": -0.1}, "violated"),
-        ({"order": 0.05, "spread": 0.3}, "inconclusive"),
+        ({"order": 0.06, "spread": 1.0, "fall": 1.5}, "inconclusive"),
         ({"fall": 0.0, "order": 0.0}, "violated"),
         ({"failed": True}, "not_applicable"),
     ],
@@ -90,7 +93,7 @@ def test_streams_lead_to_the_outputs(name):
 
 def test_other_functions_have_no_streams():
     f, params = learners.two_layer(4, 3).build(jax.random.key(0))
-    with pytest.raises(TypeError, match="not of TwoLayerFunction"):
+    with pytest.raises(TypeError, match="TwoLayerFunction"):
         streams(f, params, jnp.ones((2, 4)))
 
 

@@ -160,7 +160,7 @@ def test_unit_counts_are_those_of_the_theorems():
         (lambda: binary_tree(8, leaves=3), "power of two"),
         (lambda: binary_tree(2, leaves=4), "power of two"),
         (lambda: binary_tree(4, (abs,)), "2 levels need as many, got 1"),
-        (lambda: binary_tree(4, "rough"), "smooth or boolean, not|type"),
+        (lambda: binary_tree(4, "rough"), "smooth or boolean, not .rough."),
         (lambda: random_dag(0, 4, 3, 2, "boolean", law="uniform"), "live on the cube"),
         (lambda: random_dag(0, 4, 3, 5), "5 variables are more than the 4"),
         (lambda: random_dag(0, 4, 0, 2), "nodes: must be positive"),

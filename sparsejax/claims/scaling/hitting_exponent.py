@@ -146,7 +146,7 @@ def _placed(
     edge = least if abs(slope - least) < abs(slope - most) else most
     # Rounding may leave the estimate a last digit outside of its own interval.
     low, high = min(low, slope), max(high, slope)
-    return "underpowered", lifts_to_place_slope(slope, low, high, runs, edge)
+    return "underpowered", float(lifts_to_place_slope(slope, low, high, runs, edge))
 
 
 def _pair(predicted: float | int | tuple[float | int, float | int]) -> tuple[float, float]:
