@@ -196,7 +196,8 @@ class InformationExponent:
                 config.dims,
                 times_of(config, measurements, a),
                 times_of(config, measurements, b),
-                stop_of(config, b, max(config.dims)),
+                stops_of(config, b),
+                stopped_earlier=stops_of(config, a),
                 of="exponent",
                 confidence=self.level(config),
             )
@@ -219,7 +220,7 @@ class InformationExponent:
             order: hitting_exponent(
                 config.dims,
                 times_of(config, measurements, order),
-                [stop_of(config, order, dims) for dims in config.dims],
+                stops_of(config, order),
                 predicted=foretold(order, config.dims),
                 tolerance=config.tolerance,
                 confidence=self.level(config),
@@ -291,6 +292,11 @@ def stop_of(config: InformationExponentConfig, order: int, dims: int) -> int:
     """When a run is stopped."""
     exponent = target_of(dims, link_of(order, config.first_order)).information_exponent
     return length_of(config.patience, dims, exponent)[0]
+
+
+def stops_of(config: InformationExponentConfig, order: int) -> list[int]:
+    """When the runs of a link are stopped, for each dimension."""
+    return [stop_of(config, order, dims) for dims in config.dims]
 
 
 def _pairs(config: InformationExponentConfig) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from sparsejax.structure import (
 )
 from sparsejax.targets import parity, sample_inputs
 
-# Samples on which loss and accuracy are looked at, and those of the first gradient.
+# Samples on which loss and accuracy are looked at, and those of a run's first gradient.
 EVALUATION, GRADIENT = 1024, 2**15
 
 
@@ -140,10 +140,12 @@ def measure_parity(
         dtype=config.precision,
     )
     found = []
-    x, y = target.sample(g_key, GRADIENT, config.precision)
-    for lane, status in enumerate(runs.status):
+    for lane, (number, status) in enumerate(zip(numbers, runs.status, strict=True)):
         kept = int(runs.steps_run[lane]) // config.record_every + 1
         start = {name: leaf[lane] for name, leaf in runs.f.start.items()}
+        # Samples of its own for each run: with shared ones their errors would go together, and an
+        # interval over runs would know nothing of it.
+        x, y = target.sample(jax.random.fold_in(g_key, number), GRADIENT, config.precision)
         measured = _neuron_gradients(start, x, y)
         w, b = (np.asarray(start[name], float) for name in ("w", "b"))
         predicted = closed_form(w, b, order)

@@ -77,6 +77,22 @@ def test_near_a_prediction(interval, status, slack):
         assert found.low <= found.estimate <= found.high
 
 
+def test_stopped_runs_of_a_link_lie_at_their_own_end():
+    """Each link and dimension is stopped at a time of its own: no other stands in for it."""
+    found = made_up(spread=0.0)
+    for name, run in found.items():
+        if name.startswith(("k02-d0200", "k03-d0025")):
+            run["hit"] = np.asarray(np.inf)
+    steeper = CLAIM.statements(CONFIG, found, CLAIM.exponents(CONFIG, found))[-1]
+    d = np.array(CONFIG.dims, float)
+    quadratic, cubic = 75 * (d / 25) ** 1.2, 75 * (d / 25) ** 2
+    # Patience times d^(k - 1), up to the next multiple of 2000 records.
+    quadratic[-1], cubic[0] = 20_000, 64_000
+    slopes = [np.polyfit(np.log(d), np.log(times), 1)[0] for times in (quadratic, cubic)]
+    np.testing.assert_allclose(steeper.estimate, slopes[1] - slopes[0])
+    assert steeper.status == "violated" and "larger than that of k = 2" in steeper.said
+
+
 def test_a_run_that_diverged_judges_nothing():
     found = made_up()
     next(iter(found.values()))["status"] = np.asarray("nan")

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from sparsejax.claims import CLAIMS
+from sparsejax.claims import CLAIMS, parity_runs
 from sparsejax.claims.parity import parities, progress_at_end
 from sparsejax.claims.parity_runs import SignNetwork, _neuron_gradients, closed_form
 from sparsejax.targets import cube_cubature
@@ -131,15 +131,32 @@ def test_defaults_control_and_preset_are_valid():
     for config in (CONFIG, CLAIM.presets["paper"], SMALL):
         CLAIM.validate(config)
         CLAIM.validate(CLAIM.control(config))
-    assert CLAIM.control(CONFIG).labels == "coins"
+
+
+def test_the_control_runs_until_the_claim_is_long_through():
+    """Twice as long as the slowest run of the default took, and never longer than asked for."""
+    control = CLAIM.control(CONFIG)
+    assert control.steps == 5000 and control.labels == "coins"
+    assert CLAIM.control(dataclasses.replace(CONFIG, steps=400)).steps == 400
+    odd = dataclasses.replace(CONFIG, steps=21_000, record_every=30)
+    assert CLAIM.control(odd).steps == 5010
 
 
 @pytest.mark.slow
-def test_small_runs_are_measured_alike_alone_and_together():
+def test_small_runs_are_measured_alike_alone_and_together(monkeypatch):
+    seen = []
+
+    def looked_at(params, x, y):
+        seen.append(np.asarray(x))
+        return _neuron_gradients(params, x, y)
+
+    monkeypatch.setattr(parity_runs, "_neuron_gradients", looked_at)
     trials = CLAIM.trials(SMALL)
     batch = CLAIM.batches(SMALL, trials)[0]
     together = list(CLAIM.measure_batch(SMALL, batch))
     alone = CLAIM.measure(SMALL, batch[1])
+    # A run's first gradient is of samples of its own, the same whatever it is measured with.
+    assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[1], seen[2])
     assert together[1]["status"] == alone["status"]
     np.testing.assert_allclose(together[1]["gap_slope"], alone["gap_slope"], rtol=1e-4)
     np.testing.assert_allclose(together[1]["loss"][:4], alone["loss"][:4], rtol=1e-3)
