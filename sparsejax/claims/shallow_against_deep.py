@@ -52,7 +52,7 @@ class ShallowAgainstDeepConfig:
     """Vertices above each parent that a vertex of the matched lift reads; 0: all of them."""
     leaves: Literal["matched", "permuted"] = "matched"
     """permuted: the lift reads the leaves in another order, so that it matches another tree."""
-    level: float = 0.15
+    level: float = 0.3
     """The error, over the target's variance, at which numbers of parameters are compared."""
     samples: int = 65_536
     """Samples that all runs on a tree share; enough for what is left to be about approximation."""
