@@ -20,13 +20,15 @@ class Advantage:
 
     `factors`: with bootstrap intervals, a number of inputs each; `bounded`: where the learner does
     not reach the error with the most parameters, the factor is a lower bound. `growth`: the slope
-    of the factor's logarithm against that of the number of inputs. `needed`: by learner.
+    of the factor's logarithm against that of the number of inputs. `needed`: by learner;
+    `levels`: the errors.
     """
 
     factors: tuple[Interval, ...]
     bounded: tuple[bool, ...]
     growth: Interval
     needed: Mapping[str, tuple[float, ...]]
+    levels: tuple[float, ...]
 
 
 def rung_errors(
@@ -71,30 +73,38 @@ def advantages(
     dims: Sequence[int],
     names: Sequence[str],
     reference: str,
-    level: float,
+    rung: int,
     confidence: float,
     rng: np.random.Generator,
 ) -> dict[str, Advantage]:
     """Factors and their growth, of geometric means over seeds, which are drawn again for intervals.
 
-    A learner that does not reach the level counts with its most parameters, so that its factor is a
-    lower bound, and a reference that does not makes the factor zero.
+    The error of a number of inputs is what the reference reaches with its `rung`-th number of
+    parameters: one that lies inside what was measured, whatever the number of inputs does to
+    errors. A learner that does not reach it counts with its most parameters, so that its factor is
+    a lower bound.
 
     Example:
         >>> x = np.array([1.0, 10.0, 100.0])
         >>> of = lambda power: (x, [np.full(3, value) for value in x**-power])
-        >>> rungs = {("a", 4): of(1.0), ("b", 4): of(0.5), ("a", 8): of(1.0), ("b", 8): of(0.25)}
-        >>> found = advantages(rungs, (4, 8), ["b"], "a", 0.2, 0.95, np.random.default_rng(0))["b"]
+        >>> rungs = {("a", 4): of(1.0), ("b", 4): of(0.8), ("a", 8): of(1.0), ("b", 8): of(0.25)}
+        >>> found = advantages(rungs, (4, 8), ["b"], "a", 1, 0.95, np.random.default_rng(0))["b"]
         >>> [round(factor[0], 6) for factor in found.factors], found.bounded
-        ([5.0, 20.0], (False, True))
-        >>> [round(end, 6) for end in found.growth]
-        [2.0, 2.0, 2.0]
+        ([1.778279, 10.0], (False, True))
+        >>> round(found.growth[0], 6), found.levels
+        (2.491446, (0.1, 0.1))
     """
-    needed = {key: parameters_needed(x, _means(e), level) for key, (x, e) in rungs.items()}
-    again = {
-        key: np.array([parameters_needed(x, means, level) for means in _resampled(errors, rng)])
-        for key, (x, errors) in rungs.items()
-    }
+    means = {key: _means(errors) for key, (_, errors) in rungs.items()}
+    resampled = {key: _resampled(errors, rng) for key, (_, errors) in rungs.items()}
+    needed, again = {}, {}
+    for name, d in ((name, d) for name in names for d in dims):
+        x = rungs[name, d][0]
+        needed[name, d] = parameters_needed(x, means[name, d], means[reference, d][rung])
+        levels = resampled[reference, d][:, rung]
+        pairs = zip(resampled[name, d], levels, strict=True)
+        again[name, d] = np.array([parameters_needed(x, row, level) for row, level in pairs])
+    for d in dims:
+        needed[reference, d] = again[reference, d] = rungs[reference, d][0][rung]
     tail = (1 - confidence) / 2
     found = {}
     for name in names:
@@ -113,6 +123,7 @@ def advantages(
             bounded,
             (growth, float(low), math.inf if bounded[-1] else float(high)),
             {who: tuple(needed[who, d] for d in dims) for who in (reference, name)},
+            tuple(float(means[reference, d][rung]) for d in dims),
         )
     return found
 
@@ -134,7 +145,4 @@ def _factors(rungs, needed, dims, name, reference) -> Float[np.ndarray, "dims ..
 def _slopes(dims: Sequence[int], factors: Float[np.ndarray, "n dims"]) -> Float[np.ndarray, " n"]:
     logs = np.log(np.array(dims, float))
     logs = logs - logs.mean()
-    with np.errstate(divide="ignore"):
-        # A factor of zero is a reference that did not reach: as small as can be told.
-        values = np.log(np.maximum(factors, 1e-6))
-    return values @ logs / (logs @ logs)
+    return np.log(factors) @ logs / (logs @ logs)

@@ -71,7 +71,7 @@ def draw_answers(config: Any, rows: list[dict[str, Any]], verdict: Verdict) -> F
         middle.set_title("constituents found: the true grouping\nis the purest of its shape")
         right.set_title("purity of hidden units")
         right.axhline(0, color=GREY, ls="--", lw=1)
-        right.set_ylabel("purity, above the mean of other groupings")
+        right.set_ylabel("purity above other groupings")
         for penalty, samples in kinds:
             said = f"{samples} noisy samples" if samples else "fresh samples"
             name = penalty.replace("_", " ")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from sparsejax.bounds import Verdict
 from sparsejax.claims.drawing import (
@@ -26,6 +27,7 @@ def draw_errors(
     """A panel a number of inputs with a point a seed, geometric means and fitted exponents."""
     with paper_style():
         figure, axes = panels(len(config.dims) + 1, width=3.1, height=3.5)
+        found = next(iter(advantages.values()))
         every = np.concatenate([np.concatenate(errors) for _, errors in rungs.values()])
         for panel, dims in zip(axes, config.dims, strict=False):
             for name, (color, marker) in _STYLES.items():
@@ -37,13 +39,16 @@ def draw_errors(
                 who = name if name != "matched" or config.leaves == name else "permuted"
                 label = f"{who}: {slope:.2f} [{low:.2f}, {high:.2f}]"
                 panel.plot(x, means, f"{marker}-", color=color, ms=5, lw=1.2, label=label)
-            panel.axhline(config.level, color=GREY, ls=":", lw=1)
+            level = found.levels[config.dims.index(dims)]
+            panel.axhline(level, color=GREY, ls=":", lw=1)
             panel.set_xscale("log")
             panel.set_yscale("log")
             # Room for the legend below the curves.
             panel.set_ylim(
                 0.6 * every.min() * (every.min() / every.max()) ** 0.45, 1.5 * every.max()
             )
+            panel.set_xticks(config.parameters, [str(p) for p in config.parameters])
+            panel.minorticks_off()
             panel.set_xlabel("parameters")
             panel.set_title(f"{dims} inputs")
             panel.legend(loc="lower left", title="learner: exponent, interval", title_fontsize=8)
@@ -68,11 +73,14 @@ def draw_errors(
         right.axhline(1, color=GREY, lw=0.8)
         right.set_xscale("log", base=2)
         right.set_yscale("log")
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_major_formatter("{x:g}")
+        right.yaxis.set_minor_formatter("")
         right.set_xticks(config.dims, [str(d) for d in config.dims])
         right.set_xlim(config.dims[0] / 1.3, config.dims[-1] * 1.3)
         right.set_xlabel("inputs")
         right.set_ylabel(f"parameters over those of the {config.leaves} lift")
-        right.set_title(f"at error {config.level:g} (arrows: lower bounds)")
+        right.set_title(f"for its error with {config.reference}\n(arrows: lower bounds)")
         right.legend(loc="upper left")
         low, high = right.get_ylim()
         right.set_ylim(low, high * (high / low) ** 0.25 if math.isfinite(high) else None)

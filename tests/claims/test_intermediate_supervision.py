@@ -63,7 +63,7 @@ def test_judges_what_it_says(made, status):
 
 
 def test_nodes_are_partial_products_and_the_wrong_ones_share_nothing():
-    x = np.sign(np.random.default_rng(0).normal(size=(50, 20)))
+    x = np.sign(np.random.default_rng(0).normal(size=(50, CONFIG.dims)))
     labels = np.asarray(supervision(CONFIG, "all").labels(x))
     np.testing.assert_array_equal(labels, np.cumprod(x[:, :5], axis=1)[:, [4, 1, 2, 3]])
     wrong = np.asarray(supervision(CONFIG, "wrong").labels(x))

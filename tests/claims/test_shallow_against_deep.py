@@ -16,14 +16,14 @@ CONFIG = CLAIM.Config()
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
 
-def made_up(config=CONFIG, shallow=(1.0, 0.7, 0.45), spread=0.1, matched=1.0, status="completed"):
-    """Errors `(parameters / 20)^-exponent`; shallow networks' exponents fall with inputs."""
+def made_up(config=CONFIG, shallow=(1.0, 0.7, 0.4), spread=0.1, matched=1.0, status="completed"):
+    """Errors `(parameters / 60)^-exponent`; shallow networks' exponents fall with inputs."""
     rng, found = np.random.default_rng(0), {}
     for trial in CLAIM.trials(config):
         given = trial.parameters
         k = config.dims.index(given["dims"])
         exponent = {"matched": matched, "shallow": shallow[k], "deep": 0.8 * matched}
-        error = (given["parameters"] / 20) ** -exponent[given["learner"]]
+        error = (given["parameters"] / 60) ** -exponent[given["learner"]]
         error *= np.exp(spread * rng.normal())
         found[trial.name] = {
             "errors": np.array([1.0, error]),
@@ -40,9 +40,9 @@ def made_up(config=CONFIG, shallow=(1.0, 0.7, 0.45), spread=0.1, matched=1.0, st
     [
         ({}, "holds"),
         ({"shallow": (1.0, 0.7, 0.1)}, "holds"),  # the shallow one never gets there
-        ({"shallow": (1.3, 1.3, 1.3)}, "violated"),
+        ({"shallow": (1.6, 1.6, 1.6)}, "violated"),
         ({"shallow": (0.7, 0.7, 0.7), "spread": 0.5}, "inconclusive"),
-        ({"matched": 0.1}, "violated"),  # the lift itself never gets there
+        ({"matched": 0.1}, "violated"),  # any other network does better
         ({"status": "nan"}, "not_applicable"),
     ],
 )
@@ -54,7 +54,7 @@ def test_judges_what_it_says(made, status):
     if status == "holds":
         assert verdict.margin > verdict.total_error
         slope = verdict.summary["exponents"]["shallow, 4 inputs"]
-        assert slope[1] < -1 < slope[2]
+        np.testing.assert_allclose(slope[0], -1, atol=0.06)
     figure = CLAIM.draw(CONFIG, found, verdict)
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:1])
     rows = CLAIM.table(CONFIG, found, verdict)
@@ -104,12 +104,11 @@ def test_the_quick_matched_network_has_the_parameters_of_the_dense_lift_of_the_t
         ({"parameters": (10, 20)}, "parameters: at least three"),
         ({"parameters": (5, 100, 200)}, "5 are fewer than"),
         ({"in_degree": -1}, "in_degree: must not be negative"),
-        ({"leaves": "other"}, "leaves: matched or permuted"),
         ({"samples": 10}, "fewer than a batch"),
         ({"steps": 30}, "steps: a multiple of 20"),
         ({"seeds": 1}, "seeds: at least two"),
         ({"targets": 9}, "one a target"),
-        ({"level": 0.0}, "level: must lie"),
+        ({"reference": 300}, "reference: one of"),
         ({"batch_size": 0}, "batch_size: must be positive"),
     ],
 )
