@@ -30,8 +30,8 @@ def corrupt(table: Table, layers: Sequence[Layer], seed: int) -> Table:
     Example:
         >>> from sparsejax.targets import real_table
         >>> worse = corrupt(real_table("diabetes"), [MissingAtRandom(0.1), LabelNoise(0.5)], 0)
-        >>> [step["layer"] for step in worse.recorded], worse.missing.any()
-        (['MissingAtRandom', 'LabelNoise'], ...True)
+        >>> [step["layer"] for step in worse.recorded], bool(worse.missing.any())
+        (['MissingAtRandom', 'LabelNoise'], True)
     """
     for place, layer in enumerate(layers):
         done = {"layer": type(layer).__name__, **described(layer), "seed": seed, "place": place}

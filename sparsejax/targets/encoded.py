@@ -45,7 +45,7 @@ def encoded(table: Table, train: np.ndarray | None = None, *, imputation: str = 
         >>> found.names, found.groups
         (('a', 'a missing', 'b = u', 'b = v', 'b = w'), ((0, 1), (2, 3, 4)))
         >>> found.x[:, 0].round(2).tolist()
-        [-1.0, 1.0, 0.0]
+        [-1.22, 1.22, 0.0]
     """
     if imputation not in IMPUTATIONS:
         raise ValueError(f"imputation: one of {', '.join(IMPUTATIONS)}, not {imputation!r}")

@@ -9,6 +9,8 @@ from sparsejax.targets.table import Column, Table, TableError, Task
 # Levels of a category, the rarest of which are put together beyond.
 MOST_LEVELS = 32
 OTHER = "(other)"
+# A text column whose most frequent levels are less than this share of it is left out.
+COVERED = 0.1
 # A text column is one of numbers where this share of it reads as such.
 NUMBERS = 0.9
 # Whole numbers of at most so many values, each of which comes often, are classes.
@@ -150,7 +152,9 @@ def _column(
     if not levels:
         return Column(name), values
     codes, counts = np.unique(known, return_counts=True)
-    if len(codes) > MOST_LEVELS and len(codes) > len(known) / 2:
+    kept = np.sort(codes[np.argsort(-counts, kind="stable")][: MOST_LEVELS - 1])
+    covered = np.isin(known, kept).mean()
+    if len(codes) > MOST_LEVELS and (len(codes) > len(known) / 2 or covered < COVERED):
         said.append(
             f"column {name!r} has {len(codes)} different texts in {len(known)} rows, like names or "
             "free text: left out"
@@ -158,7 +162,6 @@ def _column(
         return None
     if len(codes) <= MOST_LEVELS:
         return Column(name, "category", levels), values
-    kept = np.sort(codes[np.argsort(-counts, kind="stable")][: MOST_LEVELS - 1])
     said.append(
         f"column {name!r} has {len(codes)} levels: all but the {len(kept)} most frequent are put "
         f"together as {OTHER}"

@@ -56,7 +56,7 @@ def table_data(
 
     Example:
         >>> table_data(real_table("penguins"), samples=100, seed=0).x_train.shape
-        (100, 10)
+        (100, 9)
     """
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction must be at least 0 and below 1, got {test_fraction}")
