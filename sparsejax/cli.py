@@ -68,7 +68,7 @@ class RunOptions:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 holds, 1 violated, 2 usage or input, 3 undecided.
 
-    Turns on JAX's float64 for the process when it verifies or reports.
+    Turns on JAX's float64 for the process when it verifies, reports or predicts.
 
     Args:
         arguments: words of the command line; the process's own by default.
@@ -116,6 +116,11 @@ def _dispatch(words: list[str]) -> int:
     commands.add_parser(
         "show", help="draw a ready-made module and a lift of it; show NAME --help shows its options"
     )
+    commands.add_parser(
+        "target",
+        help="what theory predicts of a target, from its name or a formula; target NAME --help "
+        "shows its options",
+    )
     report = commands.add_parser(
         "report", help="figure and report again, from runs' folders; several are also compared"
     )
@@ -142,6 +147,11 @@ def _dispatch(words: list[str]) -> int:
         from sparsejax.show_command import show
 
         return show(words[1:])
+    if words[:1] == ["target"]:
+        from sparsejax.target_command import target
+
+        _prepare()
+        return target(words[1:])
     options = parser.parse_args(words)
     if options.command == "export":
         return _export(options.folder, options.to)

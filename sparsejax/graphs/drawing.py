@@ -186,8 +186,8 @@ def _draw_vertex(
     vertex, what = module.vertex(name), kind(module, name)
     if what is KINDS["duplicated"]:  # a stack of copies
         for shift in (0.22, 0.11):
-            axes.add_patch(_shape(what, (centre[0] + shift, centre[1] + shift), zorder=2))
-    patch = axes.add_patch(_shape(what, centre, zorder=3))
+            axes.add_patch(shape(what, (centre[0] + shift, centre[1] + shift), zorder=2))
+    patch = axes.add_patch(shape(what, centre, zorder=3))
     x, y = centre
     inside, below = len(name) <= LONGEST_INSIDE, y - 1.25 * RADIUS
     size = min(9.5, 44 / len(name)) if inside else 7.5
@@ -214,7 +214,8 @@ def _draw_vertex(
     return patch
 
 
-def _shape(what: Kind, centre: tuple[float, float], zorder: int) -> Patch:
+def shape(what: Kind, centre: tuple[float, float], zorder: int) -> Patch:
+    """The outline of a vertex of some kind."""
     look: dict[str, Any] = {"ec": what.colour, "lw": 1.4, "fc": pale(what.colour), "zorder": zorder}
     if what.marker == "o":
         return Circle(centre, RADIUS, **look)

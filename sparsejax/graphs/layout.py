@@ -1,6 +1,6 @@
 """Where the vertices and edges of a base graph go on paper."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import networkx as nx
 import numpy as np
@@ -24,12 +24,22 @@ def layers(module: PerceptronModule) -> list[list[str]]:
         [['x'], ['h1'], ['y']]
     """
     kept = [name for name in module.order if not module.vertex(name).constant]
-    graph = nx.DiGraph((e.source, e.target) for e in module.edges if e.source in kept)
+    return layered(kept, [(e.source, e.target) for e in module.edges if e.source in kept])
+
+
+def layered(kept: Sequence[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Names by the longest path into them along pairs of names, few pairs crossing.
+
+    Example:
+        >>> layered(["x", "y", "sum"], [("x", "sum"), ("y", "sum")])
+        [['x', 'y'], ['sum']]
+    """
+    graph = nx.DiGraph(pairs)
     graph.add_nodes_from(kept)
     found = [sorted(names, key=kept.index) for names in nx.topological_generations(graph)]
     place: dict[str, float] = {}
     for names in found:
-        place |= _centred(names)
+        place |= centred(names)
     # The barycentre heuristic: a vertex goes where its neighbours are, forth and back.
     for sweep in range(4):
         forth = sweep % 2 == 0
@@ -40,11 +50,12 @@ def layers(module: PerceptronModule) -> list[list[str]]:
                 for name in names
             }
             names.sort(key=centre.__getitem__)
-            place |= _centred(names)
+            place |= centred(names)
     return found
 
 
-def _centred(names: Sequence[str]) -> dict[str, float]:
+def centred(names: Sequence[str]) -> dict[str, float]:
+    """Places of names, one apart, around zero."""
     return {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
 
 
@@ -65,7 +76,7 @@ def positions(module: PerceptronModule, *, columns: bool = False) -> Positions:
     where: Positions = {}
     column = 0
     for depth, names in enumerate(layers(module)):
-        for name, height in _centred(names).items():
+        for name, height in centred(names).items():
             where[name] = (across * (column if columns else depth), -DOWN * height)
             column += 1
     bottom = min(y for _, y in where.values())
@@ -85,11 +96,16 @@ def bends(module: PerceptronModule, where: Mapping[str, tuple[float, float]]) ->
 
     Straight where that meets no vertex; edges that join the same two vertices bend apart.
     """
+    return bends_of(module.edges, where)
+
+
+def bends_of(edges: Sequence[Edge], where: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """`bends` of edges that belong to no module."""
     chosen: dict[str, float] = {}
     between: dict[tuple[str, str], list[float]] = {}
-    for edge in module.edges:
+    for edge in edges:
         taken = between.setdefault((edge.source, edge.target), [])
-        parallel = sum((e.source, e.target) == (edge.source, edge.target) for e in module.edges)
+        parallel = sum((e.source, e.target) == (edge.source, edge.target) for e in edges)
         free = [bend for bend in _preferred(parallel) if bend not in taken]
         bend = next((bend for bend in free if _clear(edge, bend, where)), free[0] if free else 0.0)
         taken.append(bend)

@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from sparsejax.graphs import Dag
+from sparsejax.targets.input_laws import check_law, sample_inputs
+from sparsejax.targets.target import check_inputs
 
 Constituent = Callable[..., Array]
 
@@ -29,10 +32,13 @@ class Node:
 class CompositionalTarget:
     """A composition of constituent functions: inputs are leaves, the last node is the root.
 
-    `dims` is the number of input coordinates; a target may leave some unused. Static and hashable.
+    `dims` is the number of input coordinates; a target may leave some unused. `law` is that of the
+    inputs which `sample` draws: `"uniform"` (on `[-1, 1]^dims`), `"cube"` or `"gaussian"`. Static
+    and hashable.
 
     Raises:
-        ValueError: a parent that does not exist, a doubled name, a cycle, or no nodes.
+        ValueError: a parent that does not exist, a doubled name, a cycle, no nodes, or an
+            unknown law.
 
     Source: Danhofer, D'Ascenzo, Dubach, Poggio 2025, definition 3.1.
 
@@ -45,11 +51,13 @@ class CompositionalTarget:
 
     dims: int
     nodes: tuple[Node, ...]
+    law: str = "uniform"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         if self.dims < 1 or not self.nodes:
             raise ValueError("a target needs at least one input coordinate and one node")
+        check_law(self.law)
         _ = self.dag  # which refuses what is no composition
 
     @functools.cached_property
@@ -84,8 +92,7 @@ class CompositionalTarget:
         Raises:
             ValueError: `x` has another number of coordinates.
         """
-        if x.ndim != 2 or x.shape[1] != self.dims:
-            raise ValueError(f"the target takes x of shape (n, {self.dims}), got {x.shape}")
+        check_inputs(x, self.dims)
         x = jnp.asarray(x)
         known = {f"x{i + 1}": x[:, i] for i in range(self.dims)}
         nodes = {node.name: node for node in self.nodes}
@@ -96,6 +103,20 @@ class CompositionalTarget:
     def __call__(self, x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n 1"]:
         """The target on every sample."""
         return self.values(x)[self.root][:, None]
+
+    def sample(
+        self, key: Array, n: int, dtype: Any = float
+    ) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
+        """`n` independent inputs of the target's law, and the target there; pure.
+
+        Example:
+            >>> import jax
+            >>> x, y = product_tree().sample(jax.random.key(0), 5)
+            >>> x.shape, y.shape
+            ((5, 8), (5, 1))
+        """
+        x = sample_inputs(self.law, key, n, self.dims, dtype)
+        return x, self(x)
 
 
 def _soft_sign_product(a: Array, b: Array) -> Array:

@@ -4,21 +4,20 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from sparsejax.targets.compositional import CompositionalTarget, product_tree
+from sparsejax.targets.compositional import product_tree
 from sparsejax.targets.dataset import Dataset
 from sparsejax.targets.encoded import encoded
 from sparsejax.targets.read_table import is_table_file, read_table
 from sparsejax.targets.real_tables import REAL, real_table
 from sparsejax.targets.table import Table, TableError
+from sparsejax.targets.target import Target
 
 NAMES = ("synthetic", *REAL)
 USUAL_SAMPLES = 400
 
 
-def sampled(
-    target: CompositionalTarget, samples: int, seed: int, *, test_samples: int = 1000
-) -> Dataset:
-    """Samples of a target with inputs uniform on `[-1, 1]^d`, training and test drawn apart.
+def sampled(target: Target, samples: int, seed: int, *, test_samples: int = 1000) -> Dataset:
+    """Samples of a target by the law of its inputs, training and test drawn apart.
 
     Raises:
         ValueError: fewer than one training sample, or a negative number of test samples.
@@ -34,8 +33,8 @@ def sampled(
     keys = jax.random.split(jax.random.key(seed))
     parts = []
     for key, count in zip(keys, (samples, test_samples), strict=True):
-        x = jax.random.uniform(key, (count, target.dims), minval=-1.0, maxval=1.0)
-        parts += [_numpy(x), _numpy(target(x))]
+        # No samples at all are the first none of one.
+        parts += [_numpy(array[:count]) for array in target.sample(key, max(count, 1))]
     return Dataset("synthetic", *parts)
 
 

@@ -1,0 +1,240 @@
+"""`sparsejax target`: what theory predicts of a target, from its formula or its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sparsejax.command_words import UsageError, named, no_such
+from sparsejax.terminal import print_table
+
+if TYPE_CHECKING:
+    from sparsejax.targets import Prediction
+
+# A formula has a coordinate; it may begin with a minus, which here begins no option.
+_FORMULA = re.compile(r"-?([^-].*)?\b[xh][0-9]", re.DOTALL)
+_EPILOG = "Or a formula in place of a name, such as 'x1 + x1*x2 + 0.5*x1*x2*x3'.\n"
+# Terms that a table spells out.
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What `target` takes beside what the target needs."""
+
+    out: Path | None = None
+    """Where a drawing of the target's composition goes: .png, .pdf or .svg. None: no drawing."""
+    json: bool = False
+    """Print everything on standard output as JSON."""
+
+
+@dataclass(frozen=True)
+class OfFormula:
+    """What a formula leaves open."""
+
+    dims: int | None = None
+    """Number of input coordinates. None: the largest one that occurs."""
+    law: Literal["cube", "gaussian"] = "cube"
+    """The inputs: vertices of the cube, where squares are 1, or standard Gaussian."""
+
+
+def target(words: list[str]) -> int:
+    """Print what theory predicts of the target that the words after `target` ask for.
+
+    Gives the exit code.
+
+    Raises:
+        UsageError: no such target, a formula that cannot be read, a drawing that cannot be written.
+    """
+    from sparsejax.targets import READY_MADE, parse_target, predicted
+
+    name, rest = _name_or_formula(words, READY_MADE)
+    ready_made = name.replace("-", "_")
+    if ready_made in READY_MADE:
+        construct = READY_MADE[ready_made]
+        printed, arguments = _parse(ready_made, _options_of(construct), rest, _summary(construct))
+    elif re.search("[0-9]", name):
+        construct = parse_target
+        printed, arguments = _parse("FORMULA", OfFormula, rest, _summary(construct))
+        arguments["text"] = name
+    else:
+        raise UsageError(f"{no_such('target', name, READY_MADE)}. {_EPILOG.strip()}")
+    try:
+        path = None if printed.out is None else _checked(printed.out)
+        found = predicted(construct(**arguments))
+        figure = None if path is None else _drawing(found, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if figure is not None:
+        try:
+            figure.savefig(path, dpi=150)
+        except OSError as error:
+            raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
+    if printed.json:
+        from sparsejax.runs.strict_json import dumps
+
+        print(dumps(as_json(found)), end="")
+        return 0
+    print_table(quantities(found))
+    print_table(coordinates(found))
+    if path is not None:
+        print(path)
+    return 0
+
+
+def _name_or_formula(words: list[str], known: Any) -> tuple[str, list[str]]:
+    for place, word in enumerate(words):
+        if words[place - 1 : place] != ["--out"] and _FORMULA.match(word):
+            return word, words[:place] + words[place + 1 :]
+    return named(words, known, "target", "target", _EPILOG)
+
+
+def _options_of(construct: Any) -> type:
+    from sparsejax.show import constructor_options
+
+    return make_dataclass(
+        "Arguments",
+        [(name, kind, field(default=default)) for name, kind, default in
+         constructor_options(construct)],
+        frozen=True,
+    )  # fmt: skip
+
+
+def _summary(construct: Any) -> str:
+    from sparsejax.show import description
+
+    return description(construct)
+
+
+def _parse(
+    name: str, options: type, words: list[str], description: str
+) -> tuple[Printed, dict[str, Any]]:
+    import tyro
+
+    invocation = make_dataclass(
+        "Invocation",
+        [
+            ("printed", tyro.conf.FlagCreatePairsOff[Printed], field(default=Printed())),
+            ("target", options, field(default=options())),
+        ],
+        frozen=True,
+    )
+    parsed: Any = tyro.cli(
+        invocation,
+        args=words,
+        prog=f"sparsejax target {name}",
+        description=description,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return parsed.printed, dict(vars(parsed.target))
+
+
+def _checked(path: Path) -> Path:
+    from sparsejax.show import Picture, check_picture
+
+    return check_picture("target", Picture(out=path))
+
+
+def _drawing(found: Prediction, name: str) -> Any:
+    from sparsejax.graphs.dag_drawing import draw_dag
+
+    return draw_dag(found.dag, title=name if len(name) <= 60 else f"{name[:57]}...")
+
+
+def quantities(found: Prediction) -> list[dict[str, Any]]:
+    """A row for each quantity: what theory says, and what that means or why it says nothing."""
+    nodes = len(found.dag.ancestors)
+    powers = "of accuracy eps, by m derivatives"
+    row = {
+        "inputs": (found.dims, f"law: {found.law}"),
+        "support": (_names(found.support), f"{len(found.support)} coordinates"),
+        "composition": (f"{nodes} constituents", f"of at most {found.arity} variables"),
+        "degree": (found.degree, ""),
+        "coefficients": (_coefficients(found), f"{len(found.coefficients or ())} terms"),
+        "leap": (found.leap, f"attained by {_ordering(found)}"),
+        "merged staircase": (found.merged_staircase, "a leap of at most 1"),
+        "information exponent": (found.information_exponent, "lowest Hermite degree"),
+        "steps of online SGD": (
+            _power(found.dims, found.step_exponent),
+            "up to logarithms and constants; a conjecture in general",
+        ),
+        "samples": (found.sample_complexity, "an order of magnitude, matched deep networks"),
+        "units, shallow": (_of_accuracy(found.parameters_shallow), powers),
+        "units, matched deep": (_of_accuracy(found.parameters_deep), powers),
+    }
+    fields = {
+        "merged staircase": "merged_staircase",
+        "information exponent": "information_exponent",
+        "steps of online SGD": "step_exponent",
+        "samples": "sample_complexity",
+        "units, shallow": "parameters_shallow",
+        "units, matched deep": "parameters_deep",
+    }
+    return [
+        {
+            "quantity": name,
+            "theory": value,
+            "meaning": meaning
+            if value is not None
+            else f"not said: {found.why_not.get(fields.get(name, name), '')}",
+        }
+        for name, (value, meaning) in row.items()
+    ]
+
+
+def coordinates(found: Prediction) -> list[dict[str, Any]]:
+    """A row for each coordinate of the support: its Sobol indices, where they are known."""
+    if found.sobol_first is None or found.sobol_total is None:
+        return []
+    return [
+        {"coordinate": f"x{i}", "Sobol, by itself": first, "Sobol, in all": found.sobol_total[i]}
+        for i, first in found.sobol_first.items()
+    ]
+
+
+def as_json(found: Prediction) -> dict[str, Any]:
+    """All fields, in what JSON has."""
+    fields = dict(vars(found))
+    for name in ("sobol_first", "sobol_total"):
+        if fields[name] is not None:
+            fields[name] = {f"x{i}": value for i, value in fields[name].items()}
+    dag = found.dag
+    fields["dag"] = {"root": dag.root, "nodes": {n: dag.parents_of(n) for n in dag.ancestors}}
+    return fields
+
+
+def _names(monomial: tuple[int, ...], sign: str = ", ") -> str:
+    shown = sign.join(f"x{i}" for i in monomial[:_SHOWN])
+    return shown + (f"{sign}..." if len(monomial) > _SHOWN else "") or "none"
+
+
+def _coefficients(found: Prediction) -> str | None:
+    if found.coefficients is None:
+        return None
+    shown = [f"{_product(m)}: {value:.4g}" for m, value in found.coefficients[:_SHOWN]]
+    return ", ".join(shown + ["..."] * (len(found.coefficients) > _SHOWN)) or "none"
+
+
+def _product(monomial: tuple[int, ...]) -> str:
+    """`h2(x1) x3`, of which the cube has the first order only."""
+    orders = {i: monomial.count(i) for i in monomial}
+    return (
+        " ".join(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in list(orders.items())[:_SHOWN])
+        + " ..." * (len(orders) > _SHOWN)
+        or "1"
+    )
+
+
+def _ordering(found: Prediction) -> str:
+    ordering = found.ordering or ()
+    return ", ".join([*map(_product, ordering[:_SHOWN])] + ["..."] * (len(ordering) > _SHOWN))
+
+
+def _power(dims: int, exponent: float | None) -> str | None:
+    return None if exponent is None else f"about d^{exponent:g} = {float(dims) ** exponent:.3g}"
+
+
+def _of_accuracy(exponent: int | None) -> str | None:
+    return None if exponent is None else f"eps^(-{exponent}/m)"
