@@ -361,7 +361,10 @@ def checks_of(
                 "half": (high - low) / 2,
                 "said": f"{where}: the error with {_NAMES[rival]} is {math.exp(mean):.3g} "
                 f"[{math.exp(low):.3g}, {math.exp(high):.3g}] times that with group lasso",
-                "needed": lifts_to_place_slope(mean, low, high, count, 0.0),
+                # NaN where a training diverged, which the verdict says.
+                "needed": lifts_to_place_slope(mean, low, high, count, 0.0)
+                if math.isfinite(mean)
+                else math.nan,
             }
         )
     return checks

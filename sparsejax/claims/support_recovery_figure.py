@@ -131,4 +131,5 @@ def _beside(
     norms.set_yscale("log")
     norms.set_xlabel("input, by its norm")
     norms.set_ylabel("norm of its weights / largest")
-    norms.set_title("norms of one draw; filled: inputs that matter")
+    norms.xaxis.get_major_locator().set_params(integer=True)
+    norms.set_title("norms in one draw (filled: relevant)")

@@ -63,7 +63,7 @@ def largest_gap(scores: Float[np.ndarray, " d"], most: int | None = None) -> tup
 
 def support_by_gap(
     scores: Float[np.ndarray, " d"],
-    null: Float[np.ndarray, "runs d"],
+    null: Float[np.ndarray, "runs _"],
     *,
     level: float = 0.05,
     most: int | None = None,
@@ -120,7 +120,7 @@ def recovery_time(
     scores: Float[np.ndarray, "k d"],
     true: Collection[int],
     *,
-    ratio: float = 1.0,
+    ratio: float | int = 1,
 ) -> float:
     """The first recorded time from which on all true inputs score above all others, to the end.
 
