@@ -24,7 +24,7 @@ from sparsejax.claims.statistics import (
     underpowered,
 )
 from sparsejax.claims.support_recovery_figure import draw_recovery
-from sparsejax.claims.support_recovery_training import RECORDS, Training, train
+from sparsejax.claims.support_recovery_training import DUAL_AVERAGING, RECORDS, Training, train
 from sparsejax.structure import recovery_time, support_by_gap, support_score
 
 DECIDES, RIVALS = "group_lasso", ("none", "weight_decay")
@@ -39,9 +39,10 @@ class SupportRecoveryConfig:
     """Coordinates, uniform on the cube."""
     order: int = 3
     """Coordinates that matter: the target is x1 + x1 x2 + x1 x2 x3 and so on."""
-    penalties: tuple[str, ...] = ("none", "weight_decay", "l1", "group_lasso")
+    penalties: tuple[str, ...] = ("none", "weight_decay", "l1", "group_lasso", DUAL_AVERAGING)
     """group_lasso (on the weights that read a coordinate) is compared with none and weight_decay;
-    l1 (on single weights that read inputs) is measured beside."""
+    l1 (on single weights that read inputs) and dual_averaging (group lasso with exact zeros) are
+    measured beside."""
     samples: tuple[int, ...] = (200, 300)
     """Numbers of noisy samples, a quarter of which is held out to choose the strength."""
     noise: tuple[float, ...] = (0.5, 1.0)
@@ -49,7 +50,8 @@ class SupportRecoveryConfig:
     l1_strengths: tuple[float, ...] = (0.02, 0.04, 0.08)
     """Strengths of l1 that are tried."""
     group_strengths: tuple[float, ...] = (0.005, 0.01, 0.02)
-    """Strengths of group_lasso that are tried, each times the root of a group's size."""
+    """Strengths of group_lasso and dual_averaging that are tried, times the root of a group's
+    size."""
     decay_strengths: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Strengths of weight_decay that are tried."""
     labels: Literal["true", "shuffled"] = "true"
@@ -77,6 +79,7 @@ class SupportRecoveryConfig:
             "none": (0.0,),
             "l1": self.l1_strengths,
             "group_lasso": self.group_strengths,
+            DUAL_AVERAGING: self.group_strengths,
             "weight_decay": self.decay_strengths,
         }[penalty]
 
@@ -116,7 +119,7 @@ class SupportRecovery:
 
     def validate(self, config: SupportRecoveryConfig) -> None:
         """Refuse a bad config before any compute."""
-        known = learners.PENALTIES
+        known = (*learners.PENALTIES, DUAL_AVERAGING)
         chosen = config.penalties
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(known):
             raise ValueError(f"penalties: of {', '.join(known)}, each once; got {chosen}")
@@ -261,6 +264,7 @@ class SupportRecovery:
                 "error / variance": _said(row["error"]),
                 "stopped early": _said(row["early_error"]),
                 "steps to recovery": _said(row["time"]),
+                "irrelevant at zero": f"{row['zeros']:.2g}",
                 "strength": f"{row['strength']:g}",
             }
             for row in self.cells(config, measurements)
@@ -321,6 +325,8 @@ def row_of(
         "steps": steps,
         "time": (time.median, time.low, time.high),
         "strength": float(np.median([v["strength"] for v in values])),
+        # Of the inputs that do not matter, the share whose weights are exactly zero.
+        "zeros": float((last[:, config.order :] == 0).mean()) if finite.all() else math.nan,
         "norms": last[0],
         "null_norms": null,
         "failed": int((~finite).sum()),

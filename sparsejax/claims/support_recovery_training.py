@@ -13,11 +13,13 @@ from jaxtyping import Array
 
 from sparsejax import learners
 from sparsejax.claims.pac import over_devices
-from sparsejax.dynamics import sgd, squared_loss
+from sparsejax.dynamics import dual_averaging, group_lasso, sgd, squared_loss
 from sparsejax.structure import InputWeightNorms
 from sparsejax.targets import WalshExpansion, staircase
 
 RECORDS = 40
+# Group lasso by dual averaging, which leaves exact zeros.
+DUAL_AVERAGING = "dual_averaging"
 # Of the samples, the last part is held out, and chooses the strength.
 HELD_OUT = 0.25
 TEST_SAMPLES = 2000
@@ -47,6 +49,15 @@ class Training:
         """How many samples choose the strength."""
         return round(HELD_OUT * self.samples)
 
+    def optimizer(self, learner: learners.Learner, strength: Array) -> optax.GradientTransformation:
+        """SGD with the penalty's proximal steps, or dual averaging of the same step size."""
+        if self.penalty == DUAL_AVERAGING:
+            # Without growth it is SGD where nothing is penalised.
+            (groups,) = learners.coordinate_groups(learner)
+            return dual_averaging(group_lasso(strength, groups), 1 / self.step_size, growth=0)
+        penalty = learners.penalty(self.penalty, learner, strength, self.step_size)
+        return optax.chain(optax.sgd(self.step_size), penalty)
+
     def __call__(self, key: Array, noise: Array, strengths: Array) -> dict[str, Array]:
         """One draw of samples and network: the chosen training, and its like on permuted targets.
 
@@ -70,11 +81,10 @@ class Training:
             return jnp.mean(jnp.square(f(params, x) - y))
 
         def trained(y: Array, strength: Array) -> dict[str, Array]:
-            penalty = learners.penalty(self.penalty, learner, strength, self.step_size)
             run = sgd(
                 squared_loss(f, x, y),
                 params,
-                optax.chain(optax.sgd(self.step_size), penalty),
+                self.optimizer(learner, strength),
                 self.steps,
                 key=order,
                 batch_size=self.batch_size or None,

@@ -22,7 +22,13 @@ SMALL = CLAIM.Config(
 
 def made_up(found=12, errors=None, spread=0.1, config=CONFIG):
     """Norms with a clear gap in the first `found` draws of group lasso; errors of known ratio."""
-    errors = {"none": 1.0, "weight_decay": 0.8, "l1": 0.3, "group_lasso": 0.1} | (errors or {})
+    errors = {
+        "none": 1.0,
+        "weight_decay": 0.8,
+        "l1": 0.3,
+        "group_lasso": 0.1,
+        "dual_averaging": 0.1,
+    } | (errors or {})
     rng, made = np.random.default_rng(0), {}
     deviations = {}
     for trial in CLAIM.trials(config):
@@ -32,7 +38,7 @@ def made_up(found=12, errors=None, spread=0.1, config=CONFIG):
             norms[10:, : config.order] = 5.0
         # The same deviations, up to sign, for all penalties: ratios are spread by twice of it.
         off = deviations.setdefault(number, rng.normal())
-        error = errors[penalty] * np.exp((spread if penalty == "group_lasso" else -spread) * off)
+        error = usual[penalty] * np.exp((spread if penalty == "group_lasso" else -spread) * off)
         made[trial.name] = {
             "losses": np.ones(RECORDS + 1),
             "error": config.order * np.geomspace(1.0, error, RECORDS + 1),
@@ -64,7 +70,7 @@ def test_judges_what_it_says(made, status, said):
         *("integrator", "quadrature", "sampling", "floating_point"),
     }
     rows = CLAIM.table(CONFIG, measurements, verdict)
-    assert len(rows) == 4 and len({tuple(row) for row in rows}) == 1
+    assert len(rows) == 5 and len({tuple(row) for row in rows}) == 1
 
 
 def test_rows_are_of_the_made_up_numbers():
@@ -102,6 +108,17 @@ def test_a_training_picks_its_strength_and_sees_the_same_draws_as_others():
     np.testing.assert_array_equal(found["norms"][0], other["norms"][0])
     x, y = staircase(8, 2).sample(jax.random.split(key[0], 6)[3], 2000, jnp.float32)
     assert found["error"][0] == pytest.approx(float(jnp.mean(y**2)), rel=0.05)
+
+
+@pytest.mark.slow
+def test_dual_averaging_leaves_exact_zeros_and_is_sgd_without_a_penalty():
+    key = jax.random.split(jax.random.key(3), 1)
+    dual = training_of(SMALL, "dual_averaging", 60)
+    (found,) = train(dual, key, 0.1, (0.02,))
+    assert (found["norms"][-1, 2:] == 0).sum() >= 3 and (found["norms"][-1, :2] > 0).all()
+    (free,) = train(dual, key, 0.1, (0.0,))
+    (plain,) = train(training_of(SMALL, "none", 60), key, 0.1, (0.0,))
+    np.testing.assert_allclose(free["norms"], plain["norms"], rtol=1e-3)
 
 
 def test_a_bad_config_is_refused():
