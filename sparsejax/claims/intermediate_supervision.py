@@ -64,7 +64,7 @@ class IntermediateSupervisionConfig:
     """Steps after which a run is stopped."""
     level: float = 0.5
     """The parity counts as learned where its coefficient in the first output is above this."""
-    factor: float = 2.0
+    factor: float = 3.0
     """How many times sooner it has to be."""
     seeds: int = 10
     """Runs of each condition."""

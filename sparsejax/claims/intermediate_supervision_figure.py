@@ -58,8 +58,8 @@ def draw_times(config: Any, measurements: Measurements, rows: list[dict[str, Any
         left.set_xscale("log")
         left.set_xlabel("steps of SGD")
         left.set_ylabel(f"coefficient of the {config.bits}-parity in the output")
-        left.set_title("medians and quartiles over seeds")
-        left.legend(title="taught nodes", loc="upper left")
+        left.set_title("medians and quartiles (a run ends\nwhen it has learned)")
+        left.legend(title="taught nodes", loc="upper left", frameon=True, edgecolor="none")
         middle.axhline(config.steps, color=GREY, ls=":", lw=1, label="runs stop (triangles)")
         middle.set_yscale("log")
         middle.set_ylabel(f"steps until the coefficient is {config.level:g}")
@@ -73,6 +73,7 @@ def draw_times(config: Any, measurements: Measurements, rows: list[dict[str, Any
         right.legend(loc="upper right")
         for panel in (middle, right):
             panel.set_xticks(list(places.values()), names, rotation=30, ha="right")
+            panel.set_xlim(-0.5, len(names) - 0.5)
             panel.set_xlabel("taught nodes")
         if len(config.learners) > 1:
             for learner in config.learners:

@@ -60,7 +60,6 @@ def draw_answers(config: Any, rows: list[dict[str, Any]], verdict: Verdict) -> F
                 axes.axhline(1 - config.delta, color=GREY, ls=":", lw=1, label="asked for")
                 axes.set_ylim(-0.04, 1.04)
                 axes.set_ylabel(f"fraction of {config.seeds} seeds")
-                axes.legend(loc="lower left")
             axes.set_xticks(
                 range(len(shown)), [f"{t}\n{n}" for t, n in shown], rotation=30, ha="right"
             )
@@ -72,7 +71,7 @@ def draw_answers(config: Any, rows: list[dict[str, Any]], verdict: Verdict) -> F
         middle.set_title("constituents found: the true grouping\nis the purest of its shape")
         right.set_title("purity of hidden units")
         right.axhline(0, color=GREY, ls="--", lw=1)
-        right.set_ylabel("purity of the true grouping - mean of others")
+        right.set_ylabel("purity, above the mean of other groupings")
         for penalty, samples in kinds:
             said = f"{samples} noisy samples" if samples else "fresh samples"
             name = penalty.replace("_", " ")
@@ -81,8 +80,13 @@ def draw_answers(config: Any, rows: list[dict[str, Any]], verdict: Verdict) -> F
                 mfc=colors[penalty] if not samples else "white", ms=4.5,
                 label=name if penalty == "untrained" else f"penalty {name}, {said}",
             )  # fmt: skip
-        handles, labels = right.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(kinds), 3))
+        handles, labels = (
+            [*a, *b]
+            for a, b in zip(
+                right.get_legend_handles_labels(), left.get_legend_handles_labels(), strict=True
+            )
+        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
         figure.suptitle(f"Plain SGD on its own: {verdict.status.replace('_', ' ')}")
     return figure
 

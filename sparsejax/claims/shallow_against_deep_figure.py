@@ -34,7 +34,7 @@ def draw_errors(
                     panel.plot([size] * len(values), values, marker, color=color, ms=2.5, alpha=0.4)
                 means = [np.exp(np.mean(np.log(values))) for values in errors]
                 slope, low, high = exponents[name, dims]
-                who = name if name != "matched" or config.architecture == name else "permuted"
+                who = name if name != "matched" or config.leaves == name else "permuted"
                 label = f"{who}: {slope:.2f} [{low:.2f}, {high:.2f}]"
                 panel.plot(x, means, f"{marker}-", color=color, ms=5, lw=1.2, label=label)
             panel.axhline(config.level, color=GREY, ls=":", lw=1)
@@ -71,7 +71,7 @@ def draw_errors(
         right.set_xticks(config.dims, [str(d) for d in config.dims])
         right.set_xlim(config.dims[0] / 1.3, config.dims[-1] * 1.3)
         right.set_xlabel("inputs")
-        right.set_ylabel(f"parameters over those of the {config.architecture} lift")
+        right.set_ylabel(f"parameters over those of the {config.leaves} lift")
         right.set_title(f"at error {config.level:g} (arrows: lower bounds)")
         right.legend(loc="upper left")
         low, high = right.get_ylim()

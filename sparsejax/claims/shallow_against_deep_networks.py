@@ -4,11 +4,12 @@ import functools
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparsejax import learners
-from sparsejax.graphs import Dag
+from sparsejax.dynamics.batch_streams import FixedSet
 from sparsejax.targets import CompositionalTarget, binary_tree
 
 MATCHED = "matched"
@@ -21,43 +22,46 @@ class ErrorProbe(eqx.Module):
     x: Float[Array, "n d"]
     y: Float[Array, "n 1"]
 
-    @classmethod
-    def of(cls, key: Array, target: CompositionalTarget, points: int) -> "ErrorProbe":
-        """On so many fresh samples."""
-        return cls(*target.sample(key, points, jnp.float32))
-
     def __call__(self, f: Any, params: Any) -> Array:
         """The error of one network."""
         return jnp.mean(jnp.square(f(params, self.x) - self.y)) / jnp.var(self.y)
 
 
-def permuted_tree(dag: Dag) -> Dag:
-    """The same graph on its inputs in another order: no two that met first do so any more.
+class SharedSamples(eqx.Module):
+    """A stream whose lanes all draw from the same samples; which ones is a lane's own."""
+
+    x: Float[Array, "n d"]
+    y: Float[Array, "n 1"]
+    batch: int = eqx.field(static=True)
+
+    def __call__(self, key: Array) -> FixedSet:
+        """The source of one lane."""
+        return FixedSet(self.x, self.y, key, self.batch, "replacement")
+
+
+@functools.lru_cache(maxsize=4)
+def samples_of(
+    target: CompositionalTarget, count: int, seed: int
+) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
+    """Samples of a tree, once for all learners and sizes."""
+    return jax.jit(lambda key: target.sample(key, count, jnp.float32))(jax.random.key(seed))
+
+
+def other_leaves(dims: int) -> list[int]:
+    """An order of the inputs in which no two that met first do so any more, counted from 0.
 
     Input `i` of the first half and its counterpart in the second become neighbours.
 
     Example:
-        >>> dag = Dag(("x1", "x2", "x3", "x4"),
-        ...     (("a", ("x1", "x2")), ("b", ("x3", "x4")), ("y", ("a", "b"))))
-        >>> permuted_tree(dag).parents[:2]
-        (('a', ('x1', 'x3')), ('b', ('x2', 'x4')))
+        >>> other_leaves(8)
+        [0, 4, 1, 5, 2, 6, 3, 7]
     """
-    half = len(dag.inputs) // 2
-    order = [
-        name for pair in zip(dag.inputs[:half], dag.inputs[half:], strict=True) for name in pair
-    ]
-    place = dict(zip(dag.inputs, order, strict=True))
-    return Dag(
-        dag.inputs,
-        tuple((node, tuple(place.get(p, p) for p in parents)) for node, parents in dag.parents),
-        dag.root,
-    )
+    half = dims // 2
+    return [place for i in range(half) for place in (i, half + i)]
 
 
 @functools.cache
-def learner_of(
-    name: str, dims: int, parameters: int, in_degree: int, *, permuted: bool = False
-) -> learners.Learner:
+def learner_of(name: str, dims: int, parameters: int, in_degree: int) -> learners.Learner:
     """The learner of that name with at most so many parameters.
 
     Deep networks have as many hidden layers as the tree has levels.
@@ -71,12 +75,13 @@ def learner_of(
     """
     depth = dims.bit_length() - 1
     if name == MATCHED:
-        # Which functions sit at its nodes does not matter here.
-        dag = binary_tree(dims, max).dag
-        dag = permuted_tree(dag) if permuted else dag
 
         def construct(width: int) -> learners.Learner:
-            return learners.matched_lift(dag, width, min(in_degree, width))
+            if not in_degree:
+                # The dense lift of the tree, in few arrays.
+                return learners.locally_connected(dims, depth, width)
+            # Which functions sit at its nodes does not matter here.
+            return learners.matched_lift(binary_tree(dims, max), width, min(in_degree, width))
 
     elif name == "shallow":
 

@@ -107,16 +107,17 @@ class LocalFunction(eqx.Module):
     def __call__(self, params: PyTree, x: Float[Array, "n ..."]) -> Float[Array, "n c"]:
         """The network's function."""
         n = x.shape[0]
-        h = x.astype(params["y/w"].dtype).reshape(n, -1, self.channels)
+        # Batch last: products of one place with its weights are then products of whole rows.
+        h = jnp.moveaxis(x.astype(params["y/w"].dtype).reshape(n, -1, self.channels), 0, -1)
         for number, (places, size, stride) in enumerate(self.layers, start=1):
             if size == stride:  # patches that tile the sequence need no gather
-                seen = h[:, : places * size]
+                seen = h[: places * size]
             else:
-                seen = h[:, np.arange(places)[:, None] * stride + np.arange(size)]
-            seen = seen.reshape(n, places, -1)
-            z = jnp.einsum("npi,pio->npo", seen, params[f"h{number}/w"])
-            h = self.activation(z + params[f"h{number}/b"][None])
-        return h.reshape(n, -1) @ params["y/w"] + params["y/b"][None]
+                seen = h[np.arange(places)[:, None] * stride + np.arange(size)]
+            seen = seen.reshape(places, -1, n)
+            z = jnp.einsum("pio,pin->pon", params[f"h{number}/w"], seen)
+            h = self.activation(z + params[f"h{number}/b"][..., None])
+        return h.reshape(-1, n).T @ params["y/w"] + params["y/b"][None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +140,16 @@ class _Builder:
             channels = self.width
         ends = self.layers[-1][0] * self.width
         shapes.append(("y", (ends, self.outputs), (self.outputs,), gain / math.sqrt(ends)))
-        for number, (name, weights, biases, scale) in enumerate(shapes):
-            w_key, b_key = jax.random.split(jax.random.fold_in(key, number))
-            params[f"{name}/w"] = scale * jax.random.normal(w_key, weights)
-            params[f"{name}/b"] = self.bias_scale * jax.random.normal(b_key, biases)
+        # One draw for all: a program's compilation takes as long for each as for many layers.
+        wanted = [
+            entry
+            for name, weights, biases, scale in shapes
+            for entry in ((f"{name}/w", weights, scale), (f"{name}/b", biases, self.bias_scale))
+        ]
+        ends_at = np.cumsum([math.prod(shape) for _, shape, _ in wanted])
+        drawn = jnp.split(jax.random.normal(key, (int(ends_at[-1]),)), ends_at[:-1])
+        for (name, shape, scale), values in zip(wanted, drawn, strict=True):
+            params[name] = scale * values.reshape(shape)
         return LocalFunction(self.layers, self.channels, self.activation), params
 
 

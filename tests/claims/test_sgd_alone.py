@@ -75,8 +75,8 @@ def test_judges_what_it_says(made, status):
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
     rows = CLAIM.table(CONFIG, found, verdict)
     assert all(row.keys() == rows[0].keys() for row in rows)
-    # Three targets, two learners; untrained, and two penalties on fresh and on few samples.
-    assert len(rows) == 3 * 2 * 5
+    # Two targets, two learners; untrained, and two penalties on fresh and on few samples.
+    assert len(rows) == 2 * 2 * 5
 
 
 def test_groupings_are_all_of_their_shape():

@@ -7,8 +7,8 @@ import pytest
 
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.parameters_needed import parameters_needed
-from sparsejax.claims.shallow_against_deep_networks import LEARNERS, learner_of, permuted_tree
-from sparsejax.graphs import Dag
+from sparsejax.claims.shallow_against_deep_networks import LEARNERS, learner_of, other_leaves
+from sparsejax.learners import locally_connected, matched_lift
 from sparsejax.targets import binary_tree
 
 CLAIM = CLAIMS["shallow-against-deep"]
@@ -74,18 +74,25 @@ def test_learners_keep_to_their_parameters():
     for dims in (4, 8):
         for name in LEARNERS:
             for parameters in (100, 400):
-                learner = learner_of(name, dims, parameters, 4)
-                assert 0.6 * parameters < learner.parameters <= parameters
-    assert len(learner_of("deep", 8, 400, 4).layers) == 3 + 1
+                learner = learner_of(name, dims, parameters, 0)
+                assert 0.5 * parameters < learner.parameters <= parameters
+    assert len(learner_of("deep", 8, 400, 0).layers) == 3 + 1
 
 
 def test_the_control_reads_the_same_tree_on_other_leaves():
-    dag = binary_tree(8, max).dag
-    wrong = permuted_tree(dag)
-    assert isinstance(wrong, Dag) and wrong.support == dag.support and wrong.root == dag.root
-    first = {frozenset(p) for n, p in dag.parents if n.startswith("n1_")}
-    other = {frozenset(p) for n, p in wrong.parents if n.startswith("n1_")}
-    assert len(other) == 4 and not first & other
+    order = other_leaves(8)
+    assert sorted(order) == list(range(8))
+    first = {frozenset((2 * k, 2 * k + 1)) for k in range(4)}
+    assert not first & {frozenset(order[2 * k : 2 * k + 2]) for k in range(4)}
+
+
+def test_the_quick_matched_network_has_the_parameters_of_the_dense_lift_of_the_tree():
+    quick = learner_of("matched", 8, 400, 0)
+    width = 6
+    lift = matched_lift(binary_tree(8, max), width)
+    same = locally_connected(8, 3, width)
+    assert lift.parameters == same.parameters == quick.parameters
+    assert learner_of("matched", 8, 400, 2).parameters <= 400
 
 
 @pytest.mark.parametrize(
@@ -96,8 +103,9 @@ def test_the_control_reads_the_same_tree_on_other_leaves():
         ({"dims": (4, 6)}, "powers of two"),
         ({"parameters": (10, 20)}, "parameters: at least three"),
         ({"parameters": (5, 100, 200)}, "5 are fewer than"),
-        ({"in_degree": 0}, "in_degree: must be positive"),
-        ({"architecture": "other"}, "architecture: matched or permuted"),
+        ({"in_degree": -1}, "in_degree: must not be negative"),
+        ({"leaves": "other"}, "leaves: matched or permuted"),
+        ({"samples": 10}, "fewer than a batch"),
         ({"steps": 30}, "steps: a multiple of 20"),
         ({"seeds": 1}, "seeds: at least two"),
         ({"targets": 9}, "one a target"),
