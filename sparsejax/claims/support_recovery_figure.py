@@ -83,7 +83,15 @@ def draw_recovery(config: Any, rows: list[dict[str, Any]], verdict: Verdict) -> 
                 mfc="white" if level else GREY, label=f"noise {noise:g}",
             )  # fmt: skip
         handles, labels = axes[3].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        # The band of the null last; it was drawn first.
+        band = [k for k, label in enumerate(labels) if "permuted" in label]
+        order = [k for k in range(len(labels)) if k not in band] + band
+        figure.legend(
+            [handles[k] for k in order],
+            [labels[k] for k in order],
+            loc="outside lower center",
+            ncols=len(penalties),
+        )
         what = "shuffled labels, " if config.labels == "shuffled" else ""
         figure.suptitle(
             f"Support recovery, {config.order} of {config.dims} inputs: {what}"
