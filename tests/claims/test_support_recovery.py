@@ -22,13 +22,8 @@ SMALL = CLAIM.Config(
 
 def made_up(found=12, errors=None, spread=0.1, config=CONFIG):
     """Norms with a clear gap in the first `found` draws of group lasso; errors of known ratio."""
-    errors = {
-        "none": 1.0,
-        "weight_decay": 0.8,
-        "l1": 0.3,
-        "group_lasso": 0.1,
-        "dual_averaging": 0.1,
-    } | (errors or {})
+    usual = {"none": 1.0, "weight_decay": 0.8, "l1": 0.3}
+    usual |= {"group_lasso": 0.1, "dual_averaging": 0.1} | (errors or {})
     rng, made = np.random.default_rng(0), {}
     deviations = {}
     for trial in CLAIM.trials(config):
