@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-# Scores below this share of the largest are zero for all that gaps can say.
-FLOOR = 1e-6
+# Scores below this share of the largest are zero for all that gaps can say. Were it smaller, a step
+# from next to nothing to exactly nothing, as dual averaging leaves them, would be the largest gap.
+FLOOR = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SupportScore(NamedTuple):
 def largest_gap(scores: Float[np.ndarray, " d"], most: int | None = None) -> tuple[int, float]:
     """How many of the largest scores stand before the largest gap of their logarithms, and the gap.
 
-    `most`: of inputs that may be picked, half of them by default. Scores count from a millionth of
+    `most`: of inputs that may be picked, half of them by default. Scores count from a hundredth of
     the largest on, so that exact zeros have a gap as well; equal scores have none, `(0, 0.0)`.
 
     Raises:

@@ -43,6 +43,9 @@ def test_scale_and_order_of_inputs_do_not_matter():
 def test_exact_zeros_are_a_gap():
     scores = np.array([0.0, 2.0, 0.0, 1.0, 0.0, 0.0])
     assert support_by_gap(scores, RNG.uniform(1, 2, (20, 6))).inputs == (2, 4)
+    # Next to nothing is as good as nothing: a step from one to the other is no gap.
+    scores = np.array([0.03, 2.0, 0.04, 1.0, 0.05, 0.0, 0.0, 0.0])
+    assert support_by_gap(scores, RNG.uniform(1, 2, (20, 8))).inputs == (2, 4)
     assert largest_gap(np.zeros(4)) == (0, 0.0) == largest_gap(np.ones(4))
 
 
