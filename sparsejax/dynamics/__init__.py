@@ -12,6 +12,7 @@ from sparsejax.dynamics.curvature import (
     modified_rate as modified_rate,
     sharpness_along as sharpness_along,
 )
+from sparsejax.dynamics.dual_averaging import dual_averaging as dual_averaging
 from sparsejax.dynamics.ensemble_flow import gradient_flows as gradient_flows
 from sparsejax.dynamics.gradient_descent import gradient_descent as gradient_descent
 from sparsejax.dynamics.gradient_flow import gradient_flow as gradient_flow
@@ -29,6 +30,9 @@ from sparsejax.dynamics.modified_loss import (
 from sparsejax.dynamics.online import online_ensemble as online_ensemble
 from sparsejax.dynamics.online_runs import OnlineRuns as OnlineRuns
 from sparsejax.dynamics.proximal import (
+    Penalty as Penalty,
+    group_lasso as group_lasso,
+    l1 as l1,
     proximal as proximal,
     proximal_group_lasso as proximal_group_lasso,
     proximal_l1 as proximal_l1,

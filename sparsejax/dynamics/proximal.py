@@ -14,6 +14,16 @@ StepSize = float | int | Array | Callable[[Any], Any]
 Groups = Mapping[str, int | tuple[int, ...]]
 
 
+class Penalty(NamedTuple):
+    """A penalty `R` by its `prox(v, s)`, `argmin_u R(u) + ||u - v||^2 / (2 s)`.
+
+    `check` refuses parameters that do not have the leaves that it is about.
+    """
+
+    prox: Prox
+    check: Callable[[PyTree], None]
+
+
 class ProximalState(NamedTuple):
     """Steps taken, and the size of the last one: the flow time that it stands for."""
 
@@ -83,6 +93,18 @@ def proximal_l1(
         >>> sj.gradient_descent(loss, jnp.ones(2), method, 60).final.round(6).tolist()
         [2.0, 0.0]
     """
+    penalty = l1(strength, leaves=leaves)
+    return proximal(penalty.prox, step_size, penalty.check)
+
+
+def l1(strength: float | int | Array, *, leaves: Collection[str] | None = None) -> Penalty:
+    """The penalty `strength * sum |theta_i|` over the leaves named, as `proximal_l1`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> l1(1.0).prox(jnp.array([3.0, 0.5]), jnp.asarray(1.0)).tolist()
+        [2.0, 0.0]
+    """
 
     def threshold(leaf: Array, amount: Array) -> Array:
         return jnp.sign(leaf) * jnp.maximum(jnp.abs(leaf) - amount.astype(leaf.dtype), 0)
@@ -91,7 +113,7 @@ def proximal_l1(
         amount = step * jnp.asarray(strength, float)
         return _on_leaves(params, leaves, lambda leaf: threshold(leaf, amount))
 
-    return proximal(prox, step_size, lambda params: _check_names(params, leaves))
+    return Penalty(prox, lambda params: _check_names(params, leaves))
 
 
 def proximal_non_negative(
@@ -144,6 +166,26 @@ def proximal_group_lasso(
         >>> (params["w"] + update["w"]).tolist()
         [[1.5, 2.0], [0.0, 0.0]]
     """
+    penalty = group_lasso(strength, groups, size_weighted=size_weighted)
+    return proximal(penalty.prox, step_size, penalty.check)
+
+
+def group_lasso(
+    strength: float | int | Array, groups: Groups, *, size_weighted: bool = True
+) -> Penalty:
+    """The penalty `strength * sum over groups of sqrt(size) ||theta_group||`.
+
+    Groups are as those of `proximal_group_lasso`.
+
+    Raises:
+        ValueError: as there.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> penalty = group_lasso(2.5, {"w": 0}, size_weighted=False)
+        >>> penalty.prox({"w": jnp.array([[3.0, 4.0]])}, jnp.asarray(1.0))["w"].tolist()
+        [[1.5, 2.0]]
+    """
     if not groups:
         raise ValueError("groups: name at least one leaf")
     axes = {name: (at,) if isinstance(at, int) else tuple(at) for name, at in groups.items()}
@@ -181,7 +223,7 @@ def proximal_group_lasso(
             lambda path, leaf: scale(_name(path), leaf) if _name(path) in axes else leaf, params
         )
 
-    return proximal(prox, step_size, check)
+    return Penalty(prox, check)
 
 
 def named_leaves(tree: PyTree) -> dict[str, Array]:

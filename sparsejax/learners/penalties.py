@@ -4,6 +4,7 @@ import math
 
 import jax
 import optax
+from jaxtyping import Array
 
 from sparsejax.dynamics.proximal import (
     Groups,
@@ -18,7 +19,7 @@ PENALTIES = ("none", "l1", "group_lasso", "weight_decay")
 
 
 def penalty(
-    name: str, learner: Learner, strength: float | int, step_size: StepSize
+    name: str, learner: Learner, strength: float | int | Array, step_size: StepSize
 ) -> optax.GradientTransformation:
     """The proximal step of a penalty, to chain behind a gradient step of the same `step_size`.
 
@@ -45,7 +46,8 @@ def penalty(
     """
     if name not in PENALTIES:
         raise ValueError(f"penalty: {name!r} is none of {', '.join(PENALTIES)}")
-    if not 0 <= strength < math.inf:
+    # An array, one of many strengths in a program, may have no value yet.
+    if isinstance(strength, int | float) and not 0 <= strength < math.inf:
         raise ValueError(f"penalty: strength must be finite and at least 0, got {strength}")
     if name == "none":
         return optax.identity()

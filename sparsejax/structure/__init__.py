@@ -25,11 +25,24 @@ from sparsejax.structure.input_weight_norms import (
     InputWeightNorms as InputWeightNorms,
     input_weight_norms as input_weight_norms,
 )
+from sparsejax.structure.stability_selection import (
+    StabilitySelection as StabilitySelection,
+    half_samples as half_samples,
+    stability_selection as stability_selection,
+)
 from sparsejax.structure.stages import (
     Stages as Stages,
     change_points as change_points,
     rise_times as rise_times,
     stages as stages,
+)
+from sparsejax.structure.support import (
+    Support as Support,
+    SupportScore as SupportScore,
+    largest_gap as largest_gap,
+    recovery_time as recovery_time,
+    support_by_gap as support_by_gap,
+    support_score as support_score,
 )
 from sparsejax.structure.synonymic_sensitivity import (
     SynonymProbe as SynonymProbe,

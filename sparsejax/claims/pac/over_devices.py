@@ -9,10 +9,17 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 
-def over_devices(function: Callable[..., PyTree], lanes: tuple, shared: tuple = ()) -> PyTree:
+def over_devices(
+    function: Callable[..., PyTree],
+    lanes: tuple,
+    shared: tuple = (),
+    *,
+    one_by_one: bool = False,
+) -> PyTree:
     """`function(*lane, *shared)` for every lane: equal parts go to the local devices, side by side.
 
-    `lanes`: pytrees with one leading axis. Inside of a jitted function. Where lanes do not come out
+    `lanes`: pytrees with one leading axis. Inside of a jitted function. `one_by_one`: those of a
+    device one after another, not in one batch. Where lanes do not come out
     even the last one is repeated, and its copies are dropped.
 
     Example:
@@ -22,7 +29,10 @@ def over_devices(function: Callable[..., PyTree], lanes: tuple, shared: tuple = 
     """
 
     def part(lanes: tuple, shared: tuple) -> PyTree:
-        return jax.vmap(lambda lane: function(*lane, *shared))(lanes)
+        def one(lane: tuple) -> PyTree:
+            return function(*lane, *shared)
+
+        return jax.lax.map(one, lanes) if one_by_one else jax.vmap(one)(lanes)
 
     devices = jax.local_devices()
     count = jax.tree.leaves(lanes)[0].shape[0]
