@@ -14,6 +14,7 @@ from sparsejax import (  # noqa: E402
     dynamics as dynamics,
     graphs as graphs,
     interop as interop,
+    learners as learners,
     lifts as lifts,
     structure as structure,
     tangent as tangent,

@@ -1,5 +1,6 @@
 """How parameters move: gradient flow, gradient descent and what lies between."""
 
+from sparsejax.dynamics.batch_streams import finite as finite, fresh as fresh
 from sparsejax.dynamics.checkpoint import (
     Checkpoints as Checkpoints,
     identity_of as identity_of,
@@ -25,12 +26,15 @@ from sparsejax.dynamics.modified_loss import (
     ModifiedLoss as ModifiedLoss,
     modified_loss as modified_loss,
 )
+from sparsejax.dynamics.online import online_ensemble as online_ensemble
+from sparsejax.dynamics.online_runs import OnlineRuns as OnlineRuns
 from sparsejax.dynamics.proximal import (
     proximal as proximal,
     proximal_group_lasso as proximal_group_lasso,
     proximal_l1 as proximal_l1,
     proximal_non_negative as proximal_non_negative,
 )
+from sparsejax.dynamics.sample_losses import half_squared as half_squared, hinge as hinge
 from sparsejax.dynamics.sgd import sgd as sgd
 from sparsejax.dynamics.sharpness import sharpness as sharpness
 from sparsejax.dynamics.stochastic_modified_flow import (

@@ -129,7 +129,7 @@ class Descent(eqx.Module):
         eta = said[0][1].astype(dtype) if said else eta
 
         first_value = jnp.where(position.steps == 0, value, position.first_value)
-        code = _failure(position.code, value, first_value)
+        code = failure(position.code, value, first_value)
         if self.thresholds:
             measured = (value, squared) if self.sampling is None else self._measured(now.theta)
             code = self._stopped(code, position, *measured)
@@ -207,7 +207,7 @@ class Descent(eqx.Module):
         last = record.losses[-1]
         at_end = position.steps == total
         looked_at = jnp.where(position.code == COMPLETED, UNDER_WAY, position.code)
-        code = jnp.where(at_end, _failure(looked_at, last, position.first_value), looked_at)
+        code = jnp.where(at_end, failure(looked_at, last, position.first_value), looked_at)
         if self.thresholds:
             squared = jnp.square(record.grad_norms[-1])
             code = jnp.where(at_end, self._stopped(code, position, last, squared), code)
@@ -238,8 +238,8 @@ class Descent(eqx.Module):
         )
 
 
-def _failure(code: Int[Array, ""], value: Array, first_value: Array) -> Int[Array, ""]:
-    """The code where a loss says that the run has failed."""
+def failure(code: Int[Array, ""], value: Array, first_value: Array) -> Int[Array, ""]:
+    """The code of a run under way, another where a loss says that it has failed."""
     too_large = (value > 1e6 * (jnp.abs(first_value) + 1)) | jnp.isinf(value)
     failed = jnp.where(jnp.isnan(value), NAN, DIVERGED)
     return jnp.where((code == UNDER_WAY) & (jnp.isnan(value) | too_large), failed, code)

@@ -41,6 +41,7 @@ from sparsejax.lifts.ntk_parametrisation import (
 )
 from sparsejax.lifts.random_sparse_lift import random_sparse_lift as random_sparse_lift
 from sparsejax.lifts.sparse_product import sparse_product as sparse_product
+from sparsejax.lifts.teacher import random_teacher as random_teacher, teacher as teacher
 from sparsejax.lifts.unrolling import Unrolled as Unrolled, unroll as unroll
 from sparsejax.lifts.weighted_edges import lifted_edges as lifted_edges
 from sparsejax.lifts.wiring import DenseWiring as DenseWiring, SparseWiring as SparseWiring

@@ -1,9 +1,13 @@
-"""What is to be learned: targets whose theory is known, compositions, and real data."""
+"""What is to be learned: targets whose theory is known, compositions, hierarchies, real data."""
 
 from sparsejax.targets.compositional import (
     CompositionalTarget as CompositionalTarget,
     Node as Node,
     product_tree as product_tree,
+)
+from sparsejax.targets.constituents import (
+    BooleanConstituent as BooleanConstituent,
+    SmoothConstituent as SmoothConstituent,
 )
 from sparsejax.targets.cubature import (
     Cubature as Cubature,
@@ -19,6 +23,19 @@ from sparsejax.targets.hermite import (
     multi_index as multi_index,
     single_index as single_index,
 )
+from sparsejax.targets.hierarchy_correlations import (
+    label_given_first_tuple as label_given_first_tuple,
+    measured_tuple_correlation as measured_tuple_correlation,
+    tuple_correlation as tuple_correlation,
+    tuple_crossing as tuple_crossing,
+    tuple_noise as tuple_noise,
+)
+from sparsejax.targets.hierarchy_rules import (
+    Derivation as Derivation,
+    HierarchyRules as HierarchyRules,
+    HierarchySizes as HierarchySizes,
+    draw_rules as draw_rules,
+)
 from sparsejax.targets.input_laws import sample_inputs as sample_inputs
 from sparsejax.targets.leap import (
     Leap as Leap,
@@ -32,6 +49,14 @@ from sparsejax.targets.prediction import (
     deep_parameters as deep_parameters,
     predicted as predicted,
     shallow_parameters as shallow_parameters,
+)
+from sparsejax.targets.random_compositions import (
+    binary_tree as binary_tree,
+    random_dag as random_dag,
+)
+from sparsejax.targets.random_hierarchy import (
+    RandomHierarchy as RandomHierarchy,
+    encode_symbols as encode_symbols,
 )
 from sparsejax.targets.ready_made import READY_MADE as READY_MADE
 from sparsejax.targets.sampled import (

@@ -226,19 +226,23 @@ def shallow_parameters(target: Target, eps: float, smoothness: float | int = 2) 
     return eps ** (-len(target.support) / smoothness)
 
 
-def deep_parameters(target: Target, eps: float, smoothness: float | int = 2) -> float:
+def deep_parameters(
+    target: Target, eps: float, smoothness: float | int | Mapping[str, float | int] = 2
+) -> float:
     """`sum over nodes v of eps^(-d_v/m)`: the order of units of a matched deep network.
 
-    `d_v` variables of constituent v, `m` derivatives of each.
+    `d_v` variables of constituent v, `m` derivatives of each, or what `smoothness` says by node.
 
     Raises:
         ValueError: as `shallow_parameters`.
 
     Source: Poggio, Mhaskar et al. 2017 (arXiv 1611.00740), theorem 3.
     """
-    _check_accuracy(eps, smoothness)
     dag = target.dag
-    return math.fsum(eps ** (-len(dag.parents_of(node)) / smoothness) for node in dag.ancestors)
+    orders = smoothness if isinstance(smoothness, Mapping) else dict.fromkeys(dag.order, smoothness)
+    for order in orders.values():
+        _check_accuracy(eps, order)
+    return math.fsum(eps ** (-len(dag.parents_of(v)) / orders[v]) for v in dag.ancestors)
 
 
 def _check_accuracy(eps: float, smoothness: float | int) -> None:

@@ -1,0 +1,423 @@
+"""How many samples a random hierarchy takes: deep networks by P*, shallow ones more."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+
+from sparsejax import learners
+from sparsejax.bounds import Verdict
+from sparsejax.claims.batching import together
+from sparsejax.claims.claim import Measurements, Trial
+from sparsejax.claims.hierarchy_languages import (
+    Sentences,
+    chance,
+    cross_entropy,
+    language,
+    probes_of,
+    samples_to_level,
+)
+from sparsejax.claims.random_hierarchy_figure import draw_hierarchies
+from sparsejax.claims.scaling import Collapse, HittingExponent, collapse, hitting_exponent
+from sparsejax.claims.statistics import mean_interval
+from sparsejax.dynamics import online_ensemble
+from sparsejax.targets import HierarchySizes, tuple_correlation, tuple_crossing
+
+RECORD_EVERY = 100
+DEEP, SHALLOW = "deep", "shallow"
+# Lanes end early at this share of the level: what is left of the error is then the less.
+ENOUGH = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomHierarchyConfig:
+    """Networks of two depths on drawn languages of several sizes, over numbers of samples."""
+
+    symbols: tuple[int, ...] = (8, 4, 8, 6)
+    """Symbols v of each setting; as many classes. One number a setting, as in the next two."""
+    synonyms: tuple[int, ...] = (6, 2, 2, 3)
+    """Rules m of every symbol."""
+    levels: tuple[int, ...] = (2, 3, 3, 3)
+    """Levels L; sentences have 2^L symbols."""
+    samples_over_p_star: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    """Training samples, over P* = n_c m^L."""
+    scale: Literal["p_star", "p_max"] = "p_star"
+    """What samples are measured in: P* as the claim says, or the number of all sentences."""
+    shuffled: bool = False
+    """Whether labels are permuted, so that there is nothing to learn."""
+    width: int = 48
+    """Channels of the deep network; the shallow one has as many parameters."""
+    languages: int = 3
+    """Drawn languages of each setting; intervals are over them and their runs."""
+    runs: int = 2
+    """Training sets and networks of each language."""
+    steps: int = 2000
+    """Minibatch steps of adam; a run ends where its test error is a quarter of the level."""
+    step_size: float = 0.003
+    """Step size of adam."""
+    batch: int = 64
+    """Samples a step, drawn with replacement."""
+    tested: int = 1000
+    """Fresh sentences to test on, and to exchange synonyms in."""
+    level: float = 0.1
+    """Learned: a test error of this share of that of guessing."""
+    tolerance: float = 0.5
+    """Curves collapse where this share of their distance is left, or less."""
+    exponent_tolerance: float = 0.35
+    """By how much the exponent of the samples to the level against the scale may be off one."""
+    confidence: float = 0.95
+    """Level of the intervals, over runs."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+class RandomHierarchyClaim:
+    """Collapse, exponent, the gap between depths, and synonyms, each with an interval."""
+
+    name = "random-hierarchy"
+    statement = (
+        "Deep networks of a random hierarchy's shape learn its labels from a number of samples of "
+        "order P* = n_c m^L, at which they become blind to synonyms; shallow ones of as many "
+        "parameters need more."
+    )
+    source = "Cagnetta, Petrini, Tomasini, Favero, Wyart, Phys. Rev. X 2024 (arXiv 2307.02129)"
+    Config = RandomHierarchyConfig
+    presets = {
+        "paper": RandomHierarchyConfig(
+            symbols=(8, 10, 16, 8, 8, 8, 10, 8),
+            synonyms=(6, 8, 8, 2, 3, 4, 5, 2),
+            levels=(2, 2, 2, 3, 3, 3, 3, 4),
+            samples_over_p_star=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+            width=256,
+            languages=10,
+            steps=20_000,
+            step_size=0.001,
+            tested=10_000,
+        )
+    }
+
+    def validate(self, config: RandomHierarchyConfig) -> None:
+        """Refuse a bad config before any compute."""
+        count = len(config.symbols)
+        if count < 2 or not count == len(config.synonyms) == len(config.levels):
+            raise ValueError(
+                "symbols, synonyms, levels: give as many of each, two settings at least; got "
+                f"{count}, {len(config.synonyms)}, {len(config.levels)}"
+            )
+        sizes = settings(config)
+        if min(config.synonyms) < 2 or min(config.levels) < 2:
+            raise ValueError(
+                "synonyms, levels: two at least, for synonyms to be learned and depth to matter; "
+                f"got {config.synonyms}, {config.levels}"
+            )
+        if len(set(sizes)) < count or len({of.p_star for of in sizes}) < 2:
+            raise ValueError("settings: each once, and with two different P* at least")
+        ladder = config.samples_over_p_star
+        if len(ladder) < 3 or list(ladder) != sorted(set(ladder)) or not ladder[0] > 0:
+            raise ValueError(
+                f"samples_over_p_star: three at least, positive and increasing, got {ladder}"
+            )
+        if min(of.p_star for of in sizes) * ladder[0] < 1:
+            raise ValueError(f"samples_over_p_star: {ladder[0]:g} P* is less than one sample")
+        for field, least in (
+            ("languages", 2), ("runs", 1), ("width", 1), ("batch", 1), ("tested", 100),
+        ):  # fmt: skip
+            if getattr(config, field) < least:
+                raise ValueError(f"{field}: at least {least}, got {getattr(config, field)}")
+        if config.steps < RECORD_EVERY or config.steps % RECORD_EVERY:
+            raise ValueError(f"steps: a multiple of {RECORD_EVERY}, got {config.steps}")
+        for field in ("level", "tolerance", "confidence"):
+            if not 0 < getattr(config, field) < 1:
+                raise ValueError(f"{field}: must lie in (0, 1), got {getattr(config, field)}")
+        for field in ("step_size", "exponent_tolerance"):
+            if not getattr(config, field) > 0:
+                raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
+
+    def control(self, config: RandomHierarchyConfig) -> RandomHierarchyConfig:
+        """Samples over the number of all sentences, by which curves do not collapse."""
+        return dataclasses.replace(config, scale="p_max")
+
+    def trials(self, config: RandomHierarchyConfig) -> list[Trial]:
+        """One trial a setting, depth, number of samples and language: all of its runs."""
+        return [
+            Trial(
+                f"{named(of)}-{depth}-p{samples:06d}-language{number:02d}",
+                {"setting": place, "depth": depth, "samples": samples, "language": number},
+            )
+            for place, of in enumerate(settings(config))
+            for depth in (DEEP, SHALLOW)
+            for samples in ladder(config, of)
+            for number in range(config.languages)
+        ]
+
+    def batches(self, config: RandomHierarchyConfig, trials: list[Trial]) -> list[list[Trial]]:
+        """The languages of one setting, depth and number of samples: seconds to a minute."""
+        return together(trials, "setting", "depth", "samples")
+
+    def measure(self, config: RandomHierarchyConfig, trial: Trial) -> dict[str, np.ndarray]:
+        """One language by itself."""
+        return next(iter(self.measure_batch(config, [trial])))
+
+    def measure_batch(
+        self, config: RandomHierarchyConfig, trials: list[Trial]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Train on each language; programs are the same for all samples and languages."""
+        for trial in trials:
+            given = trial.parameters
+            of = settings(config)[given["setting"]]
+            yield _trained(config, of, given["depth"], given["samples"], given["language"])
+
+    def judge(self, config: RandomHierarchyConfig, measurements: Measurements) -> Verdict:
+        """Holds where all four parts do; the collapse has the margin."""
+        found = summarised(config, measurements)
+        fell, exponent = found["collapse"], found["exponent"]
+        parts = {
+            "collapse": {"consistent": "holds", "refuted": "violated"}.get(
+                fell.status, "inconclusive"
+            ),
+            "exponent": {"consistent": "holds", "refuted": "violated"}.get(
+                exponent.status, "inconclusive"
+            ),
+            "depth": _sign(*found["gap"]),
+            "synonyms": _sign(*(value - 0.5 for value in found["fall"])),
+        }
+        if found["failed"]:
+            status = "not_applicable"
+        elif "violated" in parts.values():
+            status = "violated"
+        else:
+            status = "holds" if set(parts.values()) == {"holds"} else "inconclusive"
+        scale = {"p_star": "P*", "p_max": "P_max"}[config.scale]
+        gap, fall = found["gap"], found["fall"]
+        reason = (
+            f"over P / {scale}, {fell.reason}; samples to {config.level:g} of chance against "
+            f"{scale}: {exponent.reason}; shallow minus deep error, at equal P, over chance: "
+            f"{gap[0]:.2f} [{gap[1]:.2f}, {gap[2]:.2f}]; sensitivity to the lowest synonyms falls "
+            f"by {fall[0]:.2f} [{fall[1]:.2f}, {fall[2]:.2f}] over the ladder"
+        )
+        if found["failed"]:
+            reason = f"{found['failed']} runs diverged; " + reason
+        summary = {
+            "parts": parts,
+            "left": fell.left,
+            "exponent": exponent.slope,
+            "samples_to_level_over_p_star": found["ratios"],
+            "shallow_samples_to_level_over_p_star": found["shallow_ratios"],
+            "half_sensitivity_over_p_star": found["sensitivity_ratios"],
+            "correlation_crossing_over_p_star": found["crossings"],
+            "largest_share_of_all_sentences": found["overlap"],
+        }
+        # Test errors are means over finitely many sentences: of a curve's distance to the others.
+        rounding = float(np.finfo(np.float32).eps)
+        budget = {
+            "integrator": 0.0,
+            "quadrature": 0.0,
+            "sampling": (fell.high - fell.low) / 2,
+            "floating_point": rounding,
+        }
+        return Verdict(status, False, config.tolerance - fell.left, budget, reason, summary)
+
+    def draw(
+        self, config: RandomHierarchyConfig, measurements: Measurements, verdict: Verdict
+    ) -> Figure:
+        """Errors over P and over the scale, sensitivities, and samples to the level."""
+        return draw_hierarchies(config, curves(config, measurements), verdict)
+
+    def table(
+        self, config: RandomHierarchyConfig, measurements: Measurements, verdict: Verdict
+    ) -> list[dict[str, Any]]:
+        """One row a setting."""
+        rows = []
+        for name, found in curves(config, measurements).items():
+            level = config.level
+
+            def said(times: np.ndarray, p_star: int) -> str:
+                middle = np.median(times) / p_star
+                return f"{middle:.3g} ({np.isfinite(times).sum()}/{len(times)})"
+
+            rows.append(
+                {
+                    "setting": name,
+                    "P*": found["p_star"],
+                    "P_max": found["p_max"],
+                    "correlation crosses at / P*": float(np.median(found["crossing"])),
+                    f"deep: P to {level:g} of chance / P*": said(
+                        found["times"][DEEP], found["p_star"]
+                    ),
+                    "shallow": said(found["times"][SHALLOW], found["p_star"]),
+                    "sensitivity 1/2 at / P*": said(found["half"], found["p_star"]),
+                    "shallow - deep error / chance": float(found["gap"].mean()),
+                }
+            )
+        return rows
+
+
+def settings(config: RandomHierarchyConfig) -> list[HierarchySizes]:
+    """The sizes of all settings."""
+    return [
+        HierarchySizes(v, m, depth)
+        for v, m, depth in zip(config.symbols, config.synonyms, config.levels, strict=True)
+    ]
+
+
+def named(of: HierarchySizes) -> str:
+    """A setting in a trial's name."""
+    return f"v{of.symbols}-m{of.synonyms}-L{of.levels}"
+
+
+def ladder(config: RandomHierarchyConfig, of: HierarchySizes) -> list[int]:
+    """Numbers of samples of a setting."""
+    return [round(share * of.p_star) for share in config.samples_over_p_star]
+
+
+def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, dict[str, Any]]:
+    """What was measured, by setting: errors over chance `(runs of all languages, ladder)`."""
+    found = {}
+    for of in settings(config):
+        samples, entry = ladder(config, of), {"p_star": of.p_star, "p_max": of.p_max}
+
+        def gathered(depth: str, key: str, of=of, samples=samples) -> np.ndarray:
+            rows = [
+                [
+                    measurements[f"{named(of)}-{depth}-p{p:06d}-language{number:02d}"][key]
+                    for p in samples
+                ]
+                for number in range(config.languages)
+            ]
+            # Languages, ladder, runs (and levels) to runs of all languages, ladder.
+            stacked = np.moveaxis(np.array(rows), 2, 1)
+            return stacked.reshape(-1, *stacked.shape[2:])
+
+        errors = {d: gathered(d, "error") / chance(of) for d in (DEEP, SHALLOW)}
+        sensitivity = {d: gathered(d, "sensitivity") for d in (DEEP, SHALLOW)}
+        x = np.array(samples, float)
+        first = f"{named(of)}-{DEEP}-p{samples[0]:06d}-language"
+        entry |= {
+            "samples": x,
+            "errors": errors,
+            "sensitivity": sensitivity,
+            "times": {
+                d: np.array([samples_to_level(x, row, config.level) for row in errors[d]])
+                for d in errors
+            },
+            "half": np.array([samples_to_level(x, row, 0.5) for row in sensitivity[DEEP][..., 0]]),
+            "gap": (errors[SHALLOW] - errors[DEEP]).mean(axis=1),
+            "fall": sensitivity[DEEP][:, 0, 0] - sensitivity[DEEP][:, -1, 0],
+            "failed": sum(int(gathered(d, "failed").sum()) for d in errors),
+            "crossing": np.array(
+                [
+                    measurements[f"{first}{number:02d}"]["crossing"] / of.p_star
+                    for number in range(config.languages)
+                ]
+            ),
+        }
+        found[named(of)] = entry
+    return found
+
+
+def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, Any]:
+    """The parts of the claim with their intervals."""
+    found = curves(config, measurements)
+    scales = [entry[config.scale] for entry in found.values()]
+    fell: Collapse = collapse(
+        [entry["samples"] for entry in found.values()],
+        [entry["errors"][DEEP] for entry in found.values()],
+        scales,
+        tolerance=config.tolerance,
+        confidence=config.confidence,
+        rng=np.random.default_rng(config.seed),
+    )
+    exponent: HittingExponent = hitting_exponent(
+        scales,
+        [entry["times"][DEEP] for entry in found.values()],
+        [entry["samples"][-1] for entry in found.values()],
+        predicted=1.0,
+        tolerance=config.exponent_tolerance,
+        confidence=config.confidence,
+        rng=np.random.default_rng(config.seed),
+    )
+
+    # For all settings together: the one that is nearest to missing decides.
+    level = 1 - (1 - config.confidence) / len(found)
+
+    def least(key: str) -> tuple[float, float, float]:
+        rows = [mean_interval(entry[key], level) for entry in found.values()]
+        return min(rows, key=lambda row: row[1])
+
+    def ratios(of) -> dict[str, float]:
+        return {name: float(np.median(of(e)) / e["p_star"]) for name, e in found.items()}
+
+    return {
+        "collapse": fell,
+        "exponent": exponent,
+        "gap": least("gap"),
+        "fall": least("fall"),
+        "failed": sum(entry["failed"] for entry in found.values()),
+        "ratios": ratios(lambda e: e["times"][DEEP]),
+        "shallow_ratios": ratios(lambda e: e["times"][SHALLOW]),
+        "sensitivity_ratios": ratios(lambda e: e["half"]),
+        "crossings": {name: float(np.median(e["crossing"])) for name, e in found.items()},
+        "overlap": max(float(e["samples"][-1] / e["p_max"]) for e in found.values()),
+    }
+
+
+def _sign(middle: float, low: float, high: float) -> str:
+    return "holds" if low > 0 else "violated" if high < 0 else "inconclusive"
+
+
+@functools.cache
+def _adam(step_size: float) -> optax.GradientTransformation:
+    # One object for all programs, which are found again by it.
+    return optax.adam(step_size)
+
+
+def network(config: RandomHierarchyConfig, of: HierarchySizes, depth: str) -> learners.Learner:
+    """The deep network of the hierarchy's shape, or a shallow one of as many parameters."""
+    deep = learners.tree_cnn(
+        of.branching, of.levels, of.symbols, config.width, outputs=of.n_classes
+    )
+    return deep if depth == DEEP else learners.shallow_mlp(deep)
+
+
+def _trained(
+    config: RandomHierarchyConfig, of: HierarchySizes, depth: str, samples: int, number: int
+) -> dict[str, np.ndarray]:
+    rules = language(of, config.seed, number)
+    error, synonyms = probes_of(rules, config.seed, number, config.tested)
+    stream = Sentences(
+        rules, jnp.asarray(samples), ladder(config, of)[-1], config.batch, config.shuffled
+    )
+    key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
+    runs = online_ensemble(
+        network(config, of, depth).build,
+        stream,
+        _adam(config.step_size),
+        config.steps,
+        jax.random.split(key, config.runs),
+        loss=cross_entropy,
+        probes={"error": error, "synonyms": synonyms},
+        record_every=RECORD_EVERY,
+        reach={"learned": ("error", ENOUGH * config.level * chance(of), "below")},
+    )
+    last = np.asarray(runs.steps_run) // RECORD_EVERY
+    lanes = np.arange(config.runs)
+    curve, sensitivity = (np.asarray(runs.probes[name]) for name in ("error", "synonyms"))
+    return {
+        "error": curve[lanes, last],
+        "sensitivity": sensitivity[lanes, last],
+        "first_sensitivity": sensitivity[:, 0],
+        "loss": np.asarray(runs.losses)[lanes, last],
+        "steps": np.asarray(runs.steps_run),
+        "failed": np.isin(runs.status, ("diverged", "nan")),
+        "crossing": np.asarray(tuple_crossing(rules)),
+        "correlation": np.asarray(tuple_correlation(rules)),
+    }
+
+
+CLAIM = RandomHierarchyClaim()
