@@ -94,8 +94,8 @@ def test_importing_leaves_the_configuration_alone():
         "import sparsejax, sparsejax.claims, sparsejax.runs, sparsejax.cli;"
         # JAX itself adds options while it imports its parts.
         "assert {name: jax.config.values[name] for name in before} == before;"
-        # Flax is an extra, and pictures are drawn when asked for.
+        # Flax is an extra, pictures are drawn and tables read when asked for.
         "drawing = {'sparsejax.graphs.drawing', 'sparsejax.lifts.drawing'};"
-        "assert not {'flax', *drawing} & set(sys.modules)"
+        "assert not {'flax', 'pandas', *drawing} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -105,6 +105,8 @@ class DiscreteTimePac:
 
     def validate(self, config: DiscreteTimePacConfig) -> None:
         """Refuse a bad config before any compute."""
+        if config.data is not None:
+            raise ValueError("data: a file has no fresh samples; this claim learns parity or tree")
         real = [name for name in config.targets if name not in ("parity", "tree")]
         if real:
             raise ValueError(f"targets: {real[0]} has no fresh samples; choose parity or tree")

@@ -20,7 +20,6 @@ from sparsejax.claims.descent_orders import (
 )
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.claims.time_to_loss import costs, largest_stable, measure_time_to_loss, said
-from sparsejax.targets import data_by_name
 
 PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 ORDERS, TIMES = "orders", "time-to-loss"
@@ -55,9 +54,9 @@ class FlowVsGdConfig(LiftSetting):
     ensembles: int = 4
     """Ensembles of SGD for a lift and a step size, each of one run a sample, coupled so that their
     noise cancels to first order; the sampling error falls like one over the root of this."""
-    target: float = 0.3
+    level: float = 0.3
     """The loss to be reached, as a fraction of the loss at the start. Descent saves its loss every
-    32 steps; a target that it reaches sooner is resolved no better."""
+    32 steps; a level that it reaches sooner is resolved no better."""
     loss_steps: tuple[float, ...] = (1.0, 2.0, 2.8, 4.0)
     """Step sizes on the way to that loss, in units of 1 / sharpness at the start."""
     seeds: int = 8
@@ -98,10 +97,10 @@ class FlowVsGd:
                 raise ValueError(
                     f"{field}: must be positive and finite, got {getattr(config, field)}"
                 )
-        for field in ("confidence", "target"):
+        for field in ("confidence", "level"):
             if not 0 < getattr(config, field) < 1:
                 raise ValueError(f"{field}: must lie in (0, 1), got {getattr(config, field)}")
-        samples = len(data_by_name(config.data, config.samples, config.seed).x_train)
+        samples = len(config.dataset().x_train)
         for field in ("batch_sizes", "loss_steps"):
             values = getattr(config, field)
             if not values or len(set(values)) < len(values):

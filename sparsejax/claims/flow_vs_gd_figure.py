@@ -183,17 +183,17 @@ def _ways(figure: Any, config: Any, times: Measurements, found: list[Cost]) -> N
     for axes, name in zip(
         panels, ("flow time", "full gradients", "seconds, compiled (one machine)"), strict=True
     ):
-        axes.axhline(config.target, color=GREY, lw=1, ls=":", label="the loss to reach")
+        axes.axhline(config.level, color=GREY, lw=1, ls=":", label="the loss to reach")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.tick_params(axis="x", which="minor", labelsize=6)
         # Transients above the first loss are cut off: the figure is about the way down.
-        axes.set_ylim(config.target * 0.6, 1.6)
+        axes.set_ylim(config.level * 0.6, 1.6)
         axes.set_xlabel(name)
         axes.set_ylabel("loss / first loss")
     for axes in panels[1:]:
         axes.yaxis.label.set_visible(False)
-    panels[0].set_title(f"one lift: the way to {config.target:g} of the first loss", loc="left")
+    panels[0].set_title(f"one lift: the way to {config.level:g} of the first loss", loc="left")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from sparsejax import graphs, lifts, targets
+from sparsejax import graphs, lifts
 from sparsejax.bounds import Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
@@ -124,7 +124,7 @@ class LazyLimit:
     def measure(self, config: LazyLimitConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The kernel at the start and at the end of a flow."""
         kind, size = trial.parameters["kind"], trial.parameters["size"]
-        data = targets.data_by_name(config.data, config.samples, config.seed)
+        data = config.dataset()
         x, y = jnp.asarray(data.x_train, float), jnp.asarray(data.y_train, float)
         key = jax.random.fold_in(jax.random.key(config.seed), KINDS.index(kind))
         key = jax.random.fold_in(jax.random.fold_in(key, size), trial.parameters["number"])

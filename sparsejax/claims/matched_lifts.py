@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import graphs, lifts, targets
+from sparsejax import graphs, lifts
 from sparsejax.claims.lift_ensemble import drawn_lifts, losses_of
 from sparsejax.claims.setting import LiftDraw, LiftSetting, base_module, sparse_in_degrees
 from sparsejax.dynamics import gradient_flows, squared_loss
@@ -71,7 +71,7 @@ def dense_size(config: LiftSetting, size: int, match: str) -> int:
 
 def _base(config: LiftSetting) -> tuple[graphs.PerceptronModule, dict[str, int]]:
     """The base graph, and the in-degrees of its sparse lifts."""
-    data = targets.data_by_name(config.data, config.samples, config.seed)
+    data = config.dataset()
     return base_module(config, data), sparse_in_degrees(config, data.dims)
 
 
@@ -82,7 +82,7 @@ def train(
 
     Twice: until the level, which gives time, gradients and the test loss there; and to `config.t1`.
     """
-    data = targets.data_by_name(config.data, config.samples, config.seed)
+    data = config.dataset()
     x, y, x_test, y_test = (
         jnp.asarray(array, float)
         for array in (data.x_train, data.y_train, data.x_test, data.y_test)

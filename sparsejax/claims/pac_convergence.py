@@ -121,6 +121,8 @@ class PacConvergence:
         return dataclasses.replace(
             config,
             targets=("tree",),
+            data=None,
+            target=None,
             architectures=("mlp",),
             mlp_sizes=(2 * smallest, max(5 * smallest // 2, 2 * smallest + 1)),
             until_width=None,

@@ -16,14 +16,14 @@ _STYLE = {"mlp": (BLUE, "o"), "convnet": (ORANGE, "s"), "transformer": (GREEN, "
 
 def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
     """Success fraction against size, intervals and learning numbers; the losses of all lifts."""
-    columns = len(config.targets)
+    columns = len(config.learned)
     summary = verdict.summary["conditions"]
     with paper_style():
         # Title and legend need the room of two columns.
         figure = Figure(figsize=(1.2 + 3.0 * max(columns, 2), 5.8))
         axes = figure.subplots(2, columns, squeeze=False, sharex="col", sharey="row")
         for condition in conditions(config):
-            column = config.targets.index(condition.target)
+            column = config.learned.index(condition.target)
             color, marker = _STYLE[condition.architecture]
             found = summary[condition.name]
             sizes = config.sizes(condition.architecture)
@@ -66,7 +66,7 @@ def draw_pac(config: Any, measurements: Measurements, verdict: Verdict) -> Figur
                 )
             best = [found["best_loss"][str(size)] for size in sizes]
             bottom.plot(x, best, color=color, lw=1, ls="--")
-        for column, target in enumerate(config.targets):
+        for column, target in enumerate(config.learned):
             top, bottom = axes[:, column]
             top.axhline(1 - config.delta, color=GREY, ls=":")
             bottom.axhline(config.eps_fraction, color=GREY, ls=":")

@@ -55,7 +55,7 @@ class ParameterConvergenceConfig(LiftSetting):
     t1_logistic: float = 1e6
     """Flow time under logistic loss, whose flows are cheap once they are flat."""
     noisy_data: str = "diabetes"
-    """Data with noise, learned by lifts too small to fit them: measured beside."""
+    """Data with noise, a bundled set, learned by lifts too small to fit them: measured beside."""
     noisy_samples: int = 100
     """Number of noisy samples."""
     noisy_size: int = 6
@@ -102,11 +102,8 @@ class ParameterConvergence(EachTrialByItself):
         """Refuse a bad config before any compute."""
         check_setting(config, (config.size,))
         check_sizes((config.noisy_size,), min(config.in_degree, config.noisy_size))
-        for name, samples, size in (
-            (config.data, config.samples, config.size),
-            (config.noisy_data, config.noisy_samples, config.noisy_size),
-        ):
-            dims = targets.data_by_name(name, samples, config.seed).dims
+        for noisy, size in ((False, config.size), (True, config.noisy_size)):
+            dims = _dataset(config, noisy).dims
             count = parameter_count(dims, config.hidden, size, min(config.in_degree, size))
             size_of(count, dims, config.hidden, None)  # refuses what no dense lift is as small as
         if config.loss not in ("squared", "logistic"):
@@ -150,11 +147,7 @@ class ParameterConvergence(EachTrialByItself):
         """The flows of some lifts at two tolerances; all arrays have an axis of lifts."""
         condition, kind = trial.parameters["condition"], trial.parameters["kind"]
         noisy = condition == "noisy"
-        data = targets.data_by_name(
-            config.noisy_data if noisy else config.data,
-            config.noisy_samples if noisy else config.samples,
-            config.seed,
-        )
+        data = _dataset(config, noisy)
         size = config.noisy_size if noisy else config.size
         degree = min(config.in_degree, size)
         parameters = parameter_count(data.dims, config.hidden, size, degree)
@@ -340,6 +333,12 @@ def _judged(
     else:
         return verdict
     return dataclasses.replace(verdict, status="not_applicable", reason=why)
+
+
+def _dataset(config: ParameterConvergenceConfig, noisy: bool) -> targets.Dataset:
+    if noisy:
+        return targets.data_by_name(config.noisy_data, config.noisy_samples, config.seed)
+    return config.dataset(single=True)
 
 
 def _each(function: Any, loss: Any, params: Any) -> np.ndarray:

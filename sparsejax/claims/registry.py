@@ -232,6 +232,33 @@ CLAIMS = Registry(
             "(arXiv 2501.05930)",
             "sparsejax.claims.sparsity_tradeoff",
         ),
+        Entry(
+            "shallow-against-deep",
+            "On binary trees the sparse lift of the tree's own graph reaches an error with fewer "
+            "parameters than a shallow network and than a dense deep one, and its advantage over "
+            "the shallow one grows with the number of inputs.",
+            "Poggio, Mhaskar, Rosasco, Miranda, Liao 2017 (arXiv 1611.00740), on approximation; "
+            "of trained networks: measured here",
+            "sparsejax.claims.shallow_against_deep",
+        ),
+        Entry(
+            "intermediate-supervision",
+            "SGD learns a parity several times sooner when the values of the inner nodes of its "
+            "composition are taught as further outputs; nodes of other samples or of another "
+            "parity do not do that.",
+            "Wies, Levine, Shashua, ICLR 2023 (arXiv 2204.02892); Kim, Suzuki, ICLR 2025 "
+            "(arXiv 2410.08633)",
+            "sparsejax.claims.intermediate_supervision",
+        ),
+        Entry(
+            "sgd-alone",
+            "Plain SGD, without a matched architecture or a penalty, finds the constituents of "
+            "compositional targets with probability at least 1 - delta: first the support, and "
+            "then hidden units that read single constituents.",
+            "asked as an open question by Danhofer, D'Ascenzo, Dubach, Poggio, ICML 2025 "
+            "(arXiv 2507.02550); measured here",
+            "sparsejax.claims.sgd_alone",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

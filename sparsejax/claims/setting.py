@@ -20,7 +20,10 @@ class LiftSetting:
 
     data: str = "synthetic"
     """What is learned. synthetic: samples of tanh(2 x1 x2) tanh(2 x3 x4) in 8 dimensions; real
-    data: diabetes (disease progression), digits (even or odd)."""
+    data: diabetes (disease progression), digits (even or odd), iris, wine, breast_cancer, and with
+    missing values penguins, cars, lung; or a file, CSV, TSV or Parquet (see target)."""
+    target: str | None = None
+    """The column that is learned, where data is a file."""
     samples: int | None = None
     """Number of training samples. None: 400, or all that there are where that is fewer."""
     hidden: int = 2
@@ -37,6 +40,20 @@ class LiftSetting:
     """Biases start as N(0, 1) times this."""
     seed: int = 0
     """Seed of everything random; trials use seeds derived from it."""
+
+    def dataset(self, *, single: bool = False) -> targets.Dataset:
+        """The training and test samples; `single`: of one output.
+
+        Raises:
+            ValueError: as `data_by_name`, or several outputs where one is wanted.
+        """
+        data = targets.data_by_name(self.data, self.samples, self.seed, self.target)
+        if single and data.outputs > 1:
+            raise ValueError(
+                f"data: {self.data} has {data.outputs} classes, and this claim learns one output: "
+                "give a target of two classes, or of numbers"
+            )
+        return data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +111,7 @@ def check_setting(config: LiftSetting, sizes: tuple[int, ...]) -> None:
             raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
     if config.bias_scale < 0:
         raise ValueError(f"bias_scale: must not be negative, got {config.bias_scale}")
-    data = targets.data_by_name(config.data, config.samples, config.seed)
+    data = config.dataset()
     module = base_module(config, data)
     eqx.filter_eval_shape(  # its own checks run; nothing is drawn
         lifts.random_sparse_lift,
@@ -159,7 +176,7 @@ def problem(config: LiftSetting, size: int, number: int) -> Problem:
     Lifts are drawn inside `jit`, where padding depends on the size alone: all lifts of a size run
     through one compiled program.
     """
-    data = targets.data_by_name(config.data, config.samples, config.seed)
+    data = config.dataset()
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), size), number)
     degrees = tuple(sparse_in_degrees(config, data.dims).items())
     module = base_module(config, data)

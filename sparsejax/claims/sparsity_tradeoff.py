@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsejax import lifts, targets
+from sparsejax import lifts
 from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import EachTrialByItself
 from sparsejax.claims.claim import Measurements, Trial
@@ -116,7 +116,7 @@ class SparsityTradeoff(EachTrialByItself):
                 raise ValueError(f"{field}: must be positive, got {getattr(config, field)}")
         # The setting's own in-degree is not used.
         check_setting(dataclasses.replace(config, in_degree=1), (1,))
-        dims = targets.data_by_name(config.data, config.samples, config.seed).dims
+        dims = config.dataset(single=True).dims
         for parameters in (config.parameters, *config.inference_parameters):
             size_of(parameters, dims, config.hidden, None)
             for degree in config.in_degrees:
@@ -152,7 +152,7 @@ class SparsityTradeoff(EachTrialByItself):
 
     def measure(self, config: SparsityTradeoffConfig, trial: Trial) -> dict[str, np.ndarray]:
         """The flows of some lifts, or the costs of applying one lift of each in-degree."""
-        data = targets.data_by_name(config.data, config.samples, config.seed)
+        data = config.dataset(single=True)
         if "parameters" in trial.parameters:
             return _inference(config, data.dims, trial.parameters["parameters"])
         degree, numbers = trial.parameters["in_degree"], trial.parameters["numbers"]

@@ -44,7 +44,7 @@ def measure_time_to_loss(
     sharp = float(sharpness(loss, params))
     etas = np.asarray(config.loss_steps) / sharp
     measured = _flow(config, loss, params)
-    target = config.target * float(measured["first_loss"])
+    target = config.level * float(measured["first_loss"])
     key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
     methods = {"descent": [(None, key)]}
     methods["sgd"] = [(size, jax.random.fold_in(key, size)) for size in config.batch_sizes]
@@ -78,7 +78,7 @@ def measure_time_to_loss(
 
 def _flow(config, loss, params) -> dict[str, np.ndarray]:
     """The flow's time, gradients and seconds to each of a ladder of losses, down to the target."""
-    levels = np.geomspace(1.0, config.target, LEVELS + 1)[1:]
+    levels = np.geomspace(1.0, config.level, LEVELS + 1)[1:]
     columns: dict[str, list[float]] = {"times": [], "gradients": [], "seconds": []}
     for level in levels:
 

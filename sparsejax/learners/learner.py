@@ -77,6 +77,8 @@ class Learner:
         return tuple(leaf.name for leaf in self.inputs)
 
     @property
-    def input_axes(self) -> dict[str, tuple[int, ...]]:
-        """For each leaf that reads the inputs the axes that number them; empty where none does."""
-        return {leaf.name: leaf.axes for leaf in self.inputs}
+    def input_axes(self) -> dict[str, int | tuple[int, ...]]:
+        """For each leaf that reads inputs the axis, or axes, that number them; `()` for none."""
+        return {
+            leaf.name: leaf.axes[0] if len(leaf.axes) == 1 else leaf.axes for leaf in self.inputs
+        }

@@ -2,7 +2,6 @@
 
 import bisect
 from collections.abc import Callable
-from typing import Literal
 
 from sparsejax.learners.learner import Learner
 from sparsejax.learners.lifted import dense_mlp
@@ -15,7 +14,7 @@ def with_parameters(
     constructor: Callable[[int], Learner],
     parameters: int,
     *,
-    rule: Literal["at_most", "nearest"] = "at_most",
+    rule: str = "at_most",
     least: int = 1,
 ) -> Learner:
     """The learner `constructor(width)` with at most, or about, so many parameters.

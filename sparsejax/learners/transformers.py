@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax import graphs
-from sparsejax.dynamics.proximal import named_leaves
 from sparsejax.interop import from_flax
 from sparsejax.interop.flax_extra import flax_module
 from sparsejax.learners.learner import InputLeaf, Learner
@@ -83,6 +82,8 @@ def _model(features: int, blocks: int, heads: int, outputs: int, causal: bool, d
     """
     linen = flax_module("flax.linen")
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(dtype)}
+    # Reductions in the precision of their input, which strict promotion asks for too.
+    norms = {**kinds, "force_float32_reductions": False}
 
     class PlainTransformer(linen.Module):
         @linen.compact
@@ -93,13 +94,13 @@ def _model(features: int, blocks: int, heads: int, outputs: int, causal: bool, d
             h = h + where[None]
             mask = linen.make_causal_mask(x[..., 0], dtype=bool) if causal else None
             for block in range(1, blocks + 1):
-                seen = linen.LayerNorm(name=f"norm{block}a", **kinds)(h)
+                seen = linen.LayerNorm(name=f"norm{block}a", **norms)(h)
                 attention = linen.MultiHeadDotProductAttention(heads, name=f"heads{block}", **kinds)
                 h = h + attention(seen, seen, mask=mask)
-                seen = linen.LayerNorm(name=f"norm{block}b", **kinds)(h)
+                seen = linen.LayerNorm(name=f"norm{block}b", **norms)(h)
                 wide = linen.Dense(4 * features, name=f"perceptron{block}a", **kinds)(seen)
                 h = h + linen.Dense(features, name=f"perceptron{block}b", **kinds)(linen.gelu(wide))
-            h = linen.LayerNorm(name="norm", **kinds)(h)
+            h = linen.LayerNorm(name="norm", **norms)(h)
             return linen.Dense(outputs, name="y", **kinds)(h.mean(axis=1))
 
     return PlainTransformer()
@@ -167,13 +168,15 @@ def plain_transformer(
         raise ValueError(f"plain_transformer: {heads} heads do not divide {features} features")
     builder = _Builder(tokens, inputs, features, blocks, heads, outputs, causal)
     shapes = jax.eval_shape(lambda key: builder(key)[1], jax.eval_shape(jax.random.key, 0))
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(shapes)]
+    names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path in paths)
     return Learner(
         f"transformer-{blocks}x{features}",
         tokens * inputs,
         outputs,
         builder,
         (InputLeaf("embed/kernel"),),
-        _layers(tuple(named_leaves(shapes)), blocks),
+        _layers(names, blocks),
     )
 
 

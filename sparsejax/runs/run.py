@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 
 from sparsejax.bounds.verdict import Verdict
 from sparsejax.claims.claim import Claim, Measurements
+from sparsejax.runs.data_file import data_file
 from sparsejax.runs.environment import current_environment
 from sparsejax.runs.processes import AnotherProcessFailed, all_or_none, wait_until
 from sparsejax.runs.progress import RunProgress
@@ -21,6 +22,7 @@ from sparsejax.runs.rounds import load, measure_rounds, measurements_of, next_ro
 from sparsejax.runs.settings import config_from_json
 from sparsejax.runs.store import FolderError, RunFolder, StoredTrial
 from sparsejax.runs.strict_json import dumps, encode
+from sparsejax.targets import TableError
 
 # Seconds until a file that one host has written is seen by all; network disks remember for a minute
 # that there was none.
@@ -91,6 +93,7 @@ def run_claim(
         raise InvalidConfig(str(error)) from error
     trials = unique(claim, claim.trials(config))
     here = current_environment()
+    data = data_file(config)
     folder = _opened(
         Path(out),
         {
@@ -99,9 +102,12 @@ def run_claim(
             "config": config,
             "requested": requested,
             "environment": here,
+            **({} if data is None else {"data_file": data}),
         },
     )
     with progress or RunProgress() as told:
+        for warning in [] if data is None else data["warnings"]:
+            told.note(f"{config.data}: {warning}")
         stored, rounds = measure_rounds(claim, config, trials, folder, here, told)
     with all_or_none():
         if jax.process_index() == 0:
@@ -188,7 +194,11 @@ def _conclude(
     rounds: list[int],
 ) -> Run:
     measurements = measurements_of(stored)
-    verdict = claim.judge(config, measurements)
+    try:
+        verdict = claim.judge(config, measurements)
+    except TableError as error:
+        # Some claims ask for the number of inputs again.
+        raise FolderError(f"the table that {folder.path} was run on: {error}") from None
     rows = encode(claim.table(config, measurements, verdict))
     figure = claim.draw(config, measurements, verdict)
     record = _record(claim, folder, verdict, stored, rounds)
@@ -226,6 +236,7 @@ def _record(
             "summary": verdict.summary,
             "config": folder.header["config"],
             "environment": began_with,
+            **({"data_file": folder.header["data_file"]} if "data_file" in folder.header else {}),
             "other_environments": _others(began_with, stored),
             "trials": len(stored),
             "rounds": rounds,

@@ -60,7 +60,8 @@ class RunFolder:
 
     Args:
         path: the folder.
-        header: what `config.json` says: `claim`, `control`, `config`, `requested`, `environment`.
+        header: what `config.json` says: `claim`, `control`, `config`, `requested`, `environment`,
+            and `data_file` where the data are a user's.
     """
 
     path: Path
@@ -253,11 +254,18 @@ def _refuse_another_run(path: Path, there: dict[str, Any], here: dict[str, Any])
         {"claim": there["claim"], "control": there["control"]},
         {"claim": here["claim"], "control": here["control"]},
     ) or differences(
-        {**there["config"], "precision": there["environment"].get("dtype")},
-        {**here["config"], "precision": here["environment"].get("dtype")},
+        {**there["config"], **_beside(there)},
+        {**here["config"], **_beside(here)},
     )
     if lines:
         raise FolderError(
             f"{path} holds another config ({'; '.join(lines)}): "
             "choose another output folder, or give the options that it was run with"
         )
+
+
+def _beside(header: dict[str, Any]) -> dict[str, Any]:
+    """What two runs have in common beside their configs to be one."""
+    data = header.get("data_file")
+    checksum = {} if data is None else {"sha256 of the data": data["sha256"]}
+    return {"precision": header["environment"].get("dtype"), **checksum}

@@ -9,12 +9,25 @@ from sparsejax.targets.constituents import (
     BooleanConstituent as BooleanConstituent,
     SmoothConstituent as SmoothConstituent,
 )
+from sparsejax.targets.corruption import (
+    ClassImbalance as ClassImbalance,
+    DuplicatedInputs as DuplicatedInputs,
+    InputNoise as InputNoise,
+    IrrelevantInputs as IrrelevantInputs,
+    LabelNoise as LabelNoise,
+    MissingAtRandom as MissingAtRandom,
+    MissingCompletelyAtRandom as MissingCompletelyAtRandom,
+    MissingNotAtRandom as MissingNotAtRandom,
+    corrupt as corrupt,
+)
 from sparsejax.targets.cubature import (
     Cubature as Cubature,
     cube_cubature as cube_cubature,
     uniform_cubature as uniform_cubature,
 )
 from sparsejax.targets.dataset import Dataset as Dataset
+from sparsejax.targets.encoded import Encoded as Encoded, encoded as encoded
+from sparsejax.targets.frame import table_of_frame as table_of_frame
 from sparsejax.targets.hermite import (
     HermiteExpansion as HermiteExpansion,
     hermite_coefficients as hermite_coefficients,
@@ -58,13 +71,19 @@ from sparsejax.targets.random_hierarchy import (
     RandomHierarchy as RandomHierarchy,
     encode_symbols as encode_symbols,
 )
+from sparsejax.targets.read_table import (
+    file_record as file_record,
+    is_table_file as is_table_file,
+    read_table as read_table,
+)
 from sparsejax.targets.ready_made import READY_MADE as READY_MADE
+from sparsejax.targets.real_tables import REAL as REAL, real_table as real_table
 from sparsejax.targets.sampled import (
     NAMES as NAMES,
-    REAL as REAL,
     data_by_name as data_by_name,
     real_data as real_data,
     sampled as sampled,
+    table_data as table_data,
 )
 from sparsejax.targets.sobol import (
     SobolIndices as SobolIndices,
@@ -78,6 +97,13 @@ from sparsejax.targets.staircases import (
     parity as parity,
     sparse_polynomial as sparse_polynomial,
     staircase as staircase,
+)
+from sparsejax.targets.table import (
+    Column as Column,
+    Split as Split,
+    Table as Table,
+    TableError as TableError,
+    split as split,
 )
 from sparsejax.targets.target import Target as Target
 from sparsejax.targets.walsh import (

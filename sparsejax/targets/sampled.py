@@ -1,4 +1,4 @@
-"""Data sets by name: samples of a compositional target, or bundled real data."""
+"""Data sets by name: samples of a compositional target, bundled tables, or a user's own."""
 
 import jax
 import numpy as np
@@ -6,9 +6,12 @@ from jaxtyping import Array, Float
 
 from sparsejax.targets.compositional import product_tree
 from sparsejax.targets.dataset import Dataset
+from sparsejax.targets.encoded import encoded
+from sparsejax.targets.read_table import is_table_file, read_table
+from sparsejax.targets.real_tables import REAL, real_table
+from sparsejax.targets.table import Table, TableError
 from sparsejax.targets.target import Target
 
-REAL = ("diabetes", "digits")
 NAMES = ("synthetic", *REAL)
 USUAL_SAMPLES = 400
 
@@ -35,16 +38,47 @@ def sampled(target: Target, samples: int, seed: int, *, test_samples: int = 1000
     return Dataset("synthetic", *parts)
 
 
-def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float = 0.25) -> Dataset:
-    """A bundled data set, shuffled, split, and standardised by its training part.
+def table_data(
+    table: Table,
+    samples: int | None,
+    seed: int,
+    *,
+    test_fraction: float = 0.25,
+    imputation: str = "mean",
+) -> Dataset:
+    """A table shuffled, split, encoded and standardised by its training part (see `encoded`).
 
-    `"diabetes"`: 10 measurements, disease progression (standardised). `"digits"`: 64 pixels, the
-    label whether the digit is even (+1) or odd (-1). `samples` bounds the training part. Columns
-    that are constant on the training part become zero.
+    `samples` bounds the training part. Missing values are filled as `imputation` says.
 
     Raises:
-        ValueError: an unknown name, more samples than the training part has, or a test fraction
-            outside [0, 1).
+        ValueError: more samples than the training part has, or a test fraction outside [0, 1).
+
+    Example:
+        >>> table_data(real_table("penguins"), samples=100, seed=0).x_train.shape
+        (100, 9)
+    """
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction must be at least 0 and below 1, got {test_fraction}")
+    order = np.random.default_rng(seed).permutation(table.rows)
+    count = table.rows - round(test_fraction * table.rows)
+    if samples is not None and not 1 <= samples <= count:
+        raise ValueError(
+            f"samples: {table.name} has {count} training samples; {samples} were asked for"
+        )
+    train, test = order[: samples or count], order[count:]
+    found = encoded(table, train, imputation=imputation)
+    return Dataset(table.name, found.x[train], found.y[train], found.x[test], found.y[test])
+
+
+def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float = 0.25) -> Dataset:
+    """A bundled table (see `real_table`) as training and test samples (see `table_data`).
+
+    `"diabetes"`: 10 measurements, disease progression (standardised). `"digits"`: 64 pixels, the
+    label whether the digit is even (+1) or odd (-1). Columns that are constant on the training part
+    become zero.
+
+    Raises:
+        ValueError: an unknown name; as `table_data`.
 
     Example:
         >>> real_data("diabetes", samples=100, seed=0).x_train.shape
@@ -52,48 +86,37 @@ def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float
     """
     if name not in REAL:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(NAMES)}")
-    if not 0 <= test_fraction < 1:
-        raise ValueError(f"test_fraction must be at least 0 and below 1, got {test_fraction}")
-    from sklearn import datasets
-
-    if name == "diabetes":
-        x, y = datasets.load_diabetes(return_X_y=True)
-    else:
-        x, digit = datasets.load_digits(return_X_y=True)
-        y = np.where(digit % 2 == 0, 1.0, -1.0)
-    order = np.random.default_rng(seed).permutation(len(x))
-    split = len(x) - round(test_fraction * len(x))
-    if samples is not None and not 1 <= samples <= split:
-        raise ValueError(f"{name} has {split} training samples; {samples} were asked for")
-    train, test = order[: samples or split], order[split:]
-    x = _standardised(x, x[train])
-    if name == "diabetes":
-        y = _standardised(y[:, None], y[train][:, None])[:, 0]
-    return Dataset(name, x[train], y[train][:, None], x[test], y[test][:, None])
+    return table_data(real_table(name), samples, seed, test_fraction=test_fraction)
 
 
-def data_by_name(name: str, samples: int | None, seed: int) -> Dataset:
-    """`"synthetic"` (samples of `product_tree`) or a bundled data set.
+def data_by_name(name: str, samples: int | None, seed: int, target: str | None = None) -> Dataset:
+    """`"synthetic"` (samples of `product_tree`), a bundled data set, or the table in a file.
 
-    `samples=None`: 400, or all training samples that there are where that is fewer.
+    `samples=None`: 400, or all training samples that there are where that is fewer. `target`: the
+    column of a file that is learned.
 
     Raises:
-        ValueError: an unknown name; as `sampled` and `real_data`.
+        ValueError: an unknown name, a file without `target` or `target` without a file; as
+            `sampled`, `real_data` and `read_table`.
     """
-    if name == "synthetic":
+    if is_table_file(name):
+        if target is None:
+            raise TableError(f"target: say which column of {name} is to be learned")
+        table = read_table(name, target)
+    elif target is not None:
+        raise ValueError(f"target: {target!r} is a column of a file, and data is {name!r}")
+    elif name == "synthetic":
         return sampled(product_tree(), USUAL_SAMPLES if samples is None else samples, seed)
+    elif name in REAL:
+        table = real_table(name)
+    else:
+        raise ValueError(
+            f"data: unknown data set {name!r}; known are {', '.join(NAMES)}, and files such as "
+            "mine.csv"
+        )
     if samples is None:
-        samples = min(USUAL_SAMPLES, len(real_data(name, None, seed).x_train))
-    return real_data(name, samples, seed)
-
-
-def _standardised(
-    values: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "m d"]
-) -> Float[np.ndarray, "n d"]:
-    # Not `std > 0`: the standard deviation of equal numbers may be a rounding away from zero.
-    varies = np.ptp(reference, axis=0) > 0
-    spread = np.where(varies, reference.std(axis=0), 1.0)
-    return np.where(varies, (values - reference.mean(axis=0)) / spread, 0.0)
+        samples = min(USUAL_SAMPLES, table.rows - round(0.25 * table.rows))
+    return table_data(table, samples, seed)
 
 
 def _numpy(array: Float[Array, "..."]) -> Float[np.ndarray, "..."]:

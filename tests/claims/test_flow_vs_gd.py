@@ -35,14 +35,14 @@ SMALL = CLAIM.Config(
     halvings=2,
     batch_sizes=(6,),
     ensembles=4,
-    target=0.9,
+    level=0.9,
     loss_steps=(1.0, 2000.0),
     seeds=2,
     longest=20.0,
 )
 # Enough runs to tell the order of SGD's mean.
 POWERED = dataclasses.replace(
-    SMALL, lifts=3, halvings=3, batch_sizes=(12,), ensembles=40, target=0.5, longest=1000.0
+    SMALL, lifts=3, halvings=3, batch_sizes=(12,), ensembles=40, level=0.5, longest=1000.0
 )
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
@@ -85,7 +85,7 @@ def made_up(config, *, orders=(1.0, 2.0, 1.0, 0.5), noise=0.01, seed=0):
             "sharpness": np.asarray(10.0),
             "etas": steps,
             "samples": np.asarray(config.samples),
-            "levels": np.array([0.8, config.target]),
+            "levels": np.array([0.8, config.level]),
             "first_loss": np.asarray(1.0),
             "flow_outcome": np.asarray("reached"),
             "flow_times": np.array([1.0, 100.0]),
@@ -189,7 +189,7 @@ def test_time_to_a_loss_on_a_quadratic_is_that_of_the_closed_form():
     config = dataclasses.replace(
         SMALL,
         batch_sizes=(8,),
-        target=0.01,
+        level=0.01,
         loss_steps=(0.02, 1.9, 2.5),
         longest=30.0,
         flow_rtol=1e-6,
@@ -199,7 +199,7 @@ def test_time_to_a_loss_on_a_quadratic_is_that_of_the_closed_form():
 
     def excess(t):
         at = decayed(offset, hessian, t)
-        return at @ hessian @ at / 2 - config.target * first
+        return at @ hessian @ at / 2 - config.level * first
 
     t = scipy.optimize.brentq(excess, 0.0, 100.0)
     np.testing.assert_allclose(v["flow_times"][-1], t, rtol=1e-4)
@@ -355,7 +355,7 @@ def test_what_a_loss_costs_decides_nothing():
         ({"rtol": 0.0}, "rtol: must be positive"),
         ({"flow_rtol": -1.0}, "flow_rtol: must be positive"),
         ({"longest": np.inf}, "longest: must be positive and finite"),
-        ({"target": 1.0}, r"target: must lie in \(0, 1\)"),
+        ({"level": 1.0}, r"level: must lie in \(0, 1\)"),
         ({"batch_sizes": ()}, "batch_sizes: give at least one"),
         ({"batch_sizes": (10, 10)}, "batch_sizes: give at least one, each once"),
         ({"batch_sizes": (101,)}, r"batch_sizes: must lie in \[1, 100\]"),

@@ -67,7 +67,18 @@ def test_parameters_are_those_counted_by_hand(name):
     assert learner == make() and hash(learner) == hash(make())
 
 
-@pytest.mark.parametrize("name", [n for n in COUNTED if "transformer" not in n])
+# The others go through the same two builders.
+QUICK = ("two_layer", "matched", "locally_connected")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
+        for n in COUNTED
+        if "transformer" not in n
+    ],
+)
 def test_a_seed_gives_the_same_function_alone_and_in_an_ensemble(name):
     learner = COUNTED[name][0]()
     x = jax.random.normal(jax.random.key(1), (4, learner.dims))
@@ -113,7 +124,8 @@ def test_two_layer_is_the_formula_with_the_law_that_it_states():
     learner = learners.two_layer(9, 2000)
     f, params = learner.build(KEY)
     x = jax.random.normal(jax.random.key(1), (3, 9))
-    by_hand = np.maximum(np.asarray(x) @ params["w"] + np.asarray(params["b"]), 0) @ params["a"]
+    w, b, a = (np.asarray(params[name]) for name in "wba")
+    by_hand = np.maximum(np.asarray(x) @ w + b, 0) @ a
     np.testing.assert_allclose(f(params, x), by_hand, rtol=1e-12)
     assert abs(float(jnp.std(params["w"])) * 3 - 1) < 0.03
     assert 0.99 < float(jnp.max(jnp.abs(params["b"]))) <= 1
@@ -202,7 +214,7 @@ def test_locally_connected_reads_patches_with_weights_of_their_own():
     w = np.asarray(params["h1/w"])
     hidden = [np.maximum(x[:, 2 * p : 2 * p + 3] @ w[p], 0) for p in range(2)]
     by_hand = np.concatenate(hidden, axis=1) @ params["y/w"]
-    np.testing.assert_allclose(f(params, x), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(f(params, jnp.asarray(x)), by_hand, rtol=1e-12)
     assert learner.input_axes == {"h1/w": ()}
 
 

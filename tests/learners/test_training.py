@@ -100,7 +100,7 @@ def test_bad_penalties_are_refused(make, said):
 def test_layerwise_moves_what_it_says_and_when():
     learner = learners.dense_mlp(3, 4, hidden=2)
     first, second, last = learner.layers
-    method = layerwise(optax.adam(0.1), [first, second, first + last], steps=[2, 1])
+    method = layerwise(optax.sgd(0.1, momentum=0.5), [first, second, first + last], steps=[2, 1])
     _, params = learner.build(KEY)
     gradient = jax.tree.map(jnp.ones_like, params)
 
@@ -118,10 +118,10 @@ def test_layerwise_moves_what_it_says_and_when():
 
 
 def test_each_stage_is_its_own_optimiser_from_its_start():
-    """The second stage is plain Adam on its leaves, as if nothing had been before."""
+    """The second stage is plain momentum on its leaves, as if nothing had been before."""
     params = {"a": jnp.ones(2), "b": jnp.ones(2)}
-    method = layerwise([optax.sgd(0.1), optax.adam(0.1)], [["a"], ["b"]], steps=3)
-    state, plain = method.init(params), optax.adam(0.1)
+    method = layerwise([optax.sgd(0.1), optax.sgd(0.1, momentum=0.9)], [["a"], ["b"]], steps=3)
+    state, plain = method.init(params), optax.sgd(0.1, momentum=0.9)
     alone, alone_state = params["b"], plain.init(params["b"])
     for k in range(6):
         gradient = {"a": jnp.full(2, 1.0 + k), "b": jnp.array([1.0, -2.0]) * (1.0 + k)}
@@ -167,7 +167,7 @@ def test_labels_are_the_values_of_the_nodes():
     by_hand = [np.tanh(2 * x[:, i] * x[:, i + 1]) for i in (2, 0)]
     np.testing.assert_allclose(labels, np.stack([by_hand[0] * by_hand[1], *by_hand], 1), rtol=1e-10)
     errors = np.array([[1.0, 2.0, 3.0]])
-    loss = taught.loss(labels + errors, jnp.asarray(labels))
+    loss = taught.loss(jnp.asarray(labels + errors), jnp.asarray(labels))
     np.testing.assert_allclose(loss, 0.5 * (1 + 0.5 * 4 + 2 * 9), rtol=1e-10)
     # Switched off: the target alone.
     np.testing.assert_array_equal(IntermediateSupervision(TREE).labels(x), TREE(x))

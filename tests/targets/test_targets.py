@@ -80,8 +80,8 @@ def test_bad_data_are_refused():
         Dataset("mine", bad, y, x, y)
     with pytest.raises(ValueError, match="x has 3 samples but y has 2"):
         Dataset("mine", x, y[:2], x, y)
-    with pytest.raises(ValueError, match="unknown data set 'iris'"):
-        data_by_name("iris", 10, 0)
+    with pytest.raises(ValueError, match="unknown data set 'titanic'"):
+        data_by_name("titanic", 10, 0)
     with pytest.raises(ValueError, match="samples must be positive"):
         data_by_name("synthetic", 0, 0)
     with pytest.raises(ValueError, match="training samples; 9999 were asked for"):

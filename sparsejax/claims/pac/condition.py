@@ -8,9 +8,11 @@ import equinox as eqx
 import jax
 
 from sparsejax import graphs, lifts
-from sparsejax.claims.pac.pac_data import PacData, pac_data
+from sparsejax.claims.pac.pac_data import PacData, pac_data, table_pac_data
 
-TargetName = Literal["tree", "parity", "digits", "diabetes"]
+TargetName = Literal["tree", "parity", "digits", "diabetes", "breast_cancer", "cars", "lung"]
+# What a condition is called whose data are the user's own.
+TABLE: Literal["table"] = "table"
 ArchitectureName = Literal["mlp", "convnet", "transformer"]
 TARGETS: tuple[TargetName, ...] = ("tree", "parity", "digits")
 ARCHITECTURES: tuple[ArchitectureName, ...] = ("mlp", "convnet", "transformer")
@@ -23,7 +25,12 @@ class PacSetting:
 
     targets: tuple[TargetName, ...] = TARGETS
     """What is learned. tree: tanh(2 x1 x2) tanh(2 x3 x4), inputs uniform; parity: a product of
-    coordinates, on the cube; real data: digits (even or odd), diabetes (disease progression)."""
+    coordinates, on the cube; real data: digits (even or odd), diabetes (disease progression),
+    breast_cancer, and with missing values cars and lung."""
+    data: str | None = None
+    """A file, CSV, TSV or Parquet, that is learned in place of the targets (see target)."""
+    target: str | None = None
+    """The column of that file that is learned: numbers, or two classes."""
     architectures: tuple[ArchitectureName, ...] = ARCHITECTURES
     """What is lifted: perceptrons of two hidden layers, convolutions over the coordinates (or
     pixels), a block of attention over tokens of coordinates (or rows of pixels)."""
@@ -51,7 +58,7 @@ class PacSetting:
     """Nodes of the cubature rule for the tree, the power of two at or below it; a parity is trained
     on all vertices of the cube."""
     samples: int = 100
-    """Training samples of real data, and of all targets without population."""
+    """Training samples of real data, of a file, and of all targets without population."""
     gain: float = 1.5
     """Weights start as N(0, 1) times gain / sqrt(in-degree x fan-in)."""
     bias_scale: float = 0.5
@@ -67,8 +74,15 @@ class PacSetting:
         """The in-degree of lifts of an architecture."""
         return getattr(self, f"{architecture}_in_degree")
 
-    def data(self, target: str) -> PacData:
-        """The data of one of the targets."""
+    @property
+    def learned(self) -> tuple[TargetName | Literal["table"], ...]:
+        """The targets, or the one table that takes their place."""
+        return self.targets if self.data is None else (TABLE,)
+
+    def learning_data(self, target: str) -> PacData:
+        """The data of one of the targets, or of the table."""
+        if target == TABLE and self.data is not None:
+            return table_pac_data(self.data, self.target, self.samples, self.seed)
         dims = self.cube_dims if target == "parity" else self.tree_dims
         rest = self.population, self.points, self.samples, self.seed
         return pac_data(target, dims, self.parity_order, *rest)
@@ -78,7 +92,7 @@ class PacSetting:
 class Condition:
     """One target learned by lifts of one architecture."""
 
-    target: TargetName
+    target: TargetName | Literal["table"]
     architecture: ArchitectureName
 
     @property
@@ -89,7 +103,7 @@ class Condition:
 
 def conditions(setting: PacSetting) -> list[Condition]:
     """All targets by all architectures, target by target."""
-    return [Condition(t, a) for t in setting.targets for a in setting.architectures]
+    return [Condition(t, a) for t in setting.learned for a in setting.architectures]
 
 
 def architecture(name: str, dims: int) -> graphs.PerceptronModule:
@@ -139,6 +153,8 @@ def check_pac_setting(setting: PacSetting) -> None:
     Raises:
         ValueError: says which field is wrong and what would be right.
     """
+    if setting.data is None and setting.target is not None:
+        raise ValueError(f"target: {setting.target!r} is a column of a file; name that with data")
     for field, names in (("targets", get_args(TargetName)), ("architectures", ARCHITECTURES)):
         values = getattr(setting, field)
         for name in values:
@@ -171,7 +187,7 @@ def check_pac_setting(setting: PacSetting) -> None:
         if not 4 <= getattr(setting, field) <= 12:
             raise ValueError(f"{field}: 4 to 12 coordinates, got {getattr(setting, field)}")
     for condition in conditions(setting):
-        module = architecture(condition.architecture, setting.data(condition.target).dims)
+        module = architecture(condition.architecture, setting.learning_data(condition.target).dims)
         for size in setting.sizes(condition.architecture):
             eqx.filter_eval_shape(  # its own checks run; nothing is drawn
                 lifts.random_sparse_lift,

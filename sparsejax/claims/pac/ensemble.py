@@ -67,7 +67,7 @@ def ensemble(
     setting: PacSetting, condition: Condition, size: int, numbers: Sequence[int]
 ) -> Ensemble:
     """The lifts of a size with these numbers; each is a function of the setting and its number."""
-    data = setting.data(condition.target)
+    data = setting.learning_data(condition.target)
     module = architecture(condition.architecture, data.dims)
     shape = input_shape(condition.architecture, data.dims)
     base = jax.random.fold_in(jax.random.key(setting.seed), size)

@@ -71,8 +71,7 @@ def pac_data(
     """
     # float64 on the host; whoever computes with them converts.
     if target in targets.REAL:
-        data = targets.real_data(target, samples, seed)
-        return PacData(data.x_train, data.y_train, None, ((data.x_test, data.y_test),), False)
+        return _of_samples(targets.real_data(target, samples, seed))
     tree = targets.product_tree(dims) if target == "tree" else None
 
     def values(x: np.ndarray) -> np.ndarray:
@@ -97,6 +96,27 @@ def pac_data(
     weights = None if rule.equal else rule.weights
     fresh = tuple((x, values(x)) for x in nodes)
     return PacData(rule.nodes, values(rule.nodes), weights, fresh, True)
+
+
+@functools.lru_cache(maxsize=8)
+def table_pac_data(data: str, target: str | None, samples: int, seed: int) -> PacData:
+    """The table in a file, with one of its columns as the target; cached.
+
+    Raises:
+        ValueError: as `targets.data_by_name`, or a target of more than two classes.
+    """
+    if not targets.is_table_file(data):
+        raise ValueError(f"data: {data!r} is no file; bundled data are named by targets")
+    return _of_samples(targets.data_by_name(data, samples, seed, target))
+
+
+def _of_samples(data: targets.Dataset) -> PacData:
+    if data.outputs > 1:
+        raise ValueError(
+            f"target: {data.name} has {data.outputs} classes, and one output is learned: give a "
+            "target of two classes, or of numbers"
+        )
+    return PacData(data.x_train, data.y_train, None, ((data.x_test, data.y_test),), False)
 
 
 def _sobol(dims: int, draw: np.random.Generator) -> np.ndarray:

@@ -30,3 +30,4 @@ from sparsejax.claims.statistics.slopes import (
     ladder_slope_interval as ladder_slope_interval,
     log_log_slope as log_log_slope,
 )
+from sparsejax.claims.statistics.time_ratios import TimeRatio as TimeRatio, time_ratio as time_ratio

@@ -1,0 +1,129 @@
+"""shallow-against-deep: its networks counted, its verdict on made-up power laws, a small run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sparsejax.claims import CLAIMS
+from sparsejax.claims.parameters_needed import parameters_needed
+from sparsejax.claims.shallow_against_deep_networks import LEARNERS, learner_of, permuted_tree
+from sparsejax.graphs import Dag
+from sparsejax.targets import binary_tree
+
+CLAIM = CLAIMS["shallow-against-deep"]
+CONFIG = CLAIM.Config()
+BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
+
+
+def made_up(config=CONFIG, shallow=(1.0, 0.7, 0.45), spread=0.1, matched=1.0, status="completed"):
+    """Errors `(parameters / 20)^-exponent`; shallow networks' exponents fall with inputs."""
+    rng, found = np.random.default_rng(0), {}
+    for trial in CLAIM.trials(config):
+        given = trial.parameters
+        k = config.dims.index(given["dims"])
+        exponent = {"matched": matched, "shallow": shallow[k], "deep": 0.8 * matched}
+        error = (given["parameters"] / 20) ** -exponent[given["learner"]]
+        error *= np.exp(spread * rng.normal())
+        found[trial.name] = {
+            "errors": np.array([1.0, error]),
+            "error": np.asarray(error),
+            "steps": np.array([0, config.steps]),
+            "parameters": np.asarray(given["parameters"]),
+            "status": np.asarray(status),
+        }
+    return found
+
+
+@pytest.mark.parametrize(
+    "made, status",
+    [
+        ({}, "holds"),
+        ({"shallow": (1.0, 0.7, 0.1)}, "holds"),  # the shallow one never gets there
+        ({"shallow": (1.3, 1.3, 1.3)}, "violated"),
+        ({"shallow": (0.7, 0.7, 0.7), "spread": 0.5}, "inconclusive"),
+        ({"matched": 0.1}, "violated"),  # the lift itself never gets there
+        ({"status": "nan"}, "not_applicable"),
+    ],
+)
+def test_judges_what_it_says(made, status):
+    found = made_up(**made)
+    verdict = CLAIM.judge(CONFIG, found)
+    assert verdict.status == status, verdict
+    assert set(verdict.error_budget) == BUDGET
+    if status == "holds":
+        assert verdict.margin > verdict.total_error
+        slope = verdict.summary["exponents"]["shallow, 4 inputs"]
+        assert slope[1] < -1 < slope[2]
+    figure = CLAIM.draw(CONFIG, found, verdict)
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:1])
+    rows = CLAIM.table(CONFIG, found, verdict)
+    assert len(rows) == 9 and all(row.keys() == rows[0].keys() for row in rows)
+
+
+def test_parameters_needed_by_hand():
+    x = np.array([10.0, 100.0, 1000.0])
+    assert parameters_needed(x, np.array([0.5, 0.3, 0.2]), 0.1) == np.inf
+    assert parameters_needed(x, np.array([0.05, 0.03, 0.02]), 0.1) == 10
+    # Beyond the last one that misses: what came before by luck does not count.
+    found = parameters_needed(x, np.array([0.05, 0.4, 0.025]), 0.1)
+    np.testing.assert_allclose(found, 100 * 10 ** (np.log(4) / np.log(16)))
+
+
+def test_learners_keep_to_their_parameters():
+    for dims in (4, 8):
+        for name in LEARNERS:
+            for parameters in (100, 400):
+                learner = learner_of(name, dims, parameters, 4)
+                assert 0.6 * parameters < learner.parameters <= parameters
+    assert len(learner_of("deep", 8, 400, 4).layers) == 3 + 1
+
+
+def test_the_control_reads_the_same_tree_on_other_leaves():
+    dag = binary_tree(8, max).dag
+    wrong = permuted_tree(dag)
+    assert isinstance(wrong, Dag) and wrong.support == dag.support and wrong.root == dag.root
+    first = {frozenset(p) for n, p in dag.parents if n.startswith("n1_")}
+    other = {frozenset(p) for n, p in wrong.parents if n.startswith("n1_")}
+    assert len(other) == 4 and not first & other
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"dims": (8,)}, "dims: at least two"),
+        ({"dims": (8, 4)}, "rising"),
+        ({"dims": (4, 6)}, "powers of two"),
+        ({"parameters": (10, 20)}, "parameters: at least three"),
+        ({"parameters": (5, 100, 200)}, "5 are fewer than"),
+        ({"in_degree": 0}, "in_degree: must be positive"),
+        ({"architecture": "other"}, "architecture: matched or permuted"),
+        ({"steps": 30}, "steps: a multiple of 20"),
+        ({"seeds": 1}, "seeds: at least two"),
+        ({"targets": 9}, "one a target"),
+        ({"level": 0.0}, "level: must lie"),
+        ({"batch_size": 0}, "batch_size: must be positive"),
+    ],
+)
+def test_bad_settings_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        CLAIM.validate(dataclasses.replace(CONFIG, **change))
+
+
+def test_defaults_and_control_are_valid():
+    CLAIM.validate(CONFIG)
+    CLAIM.validate(CLAIM.control(CONFIG))
+    names = [trial.name for trial in CLAIM.trials(CLAIM.presets["paper"])]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+def test_small_networks_are_measured():
+    config = CLAIM.Config(dims=(4, 8), parameters=(100, 200, 400), steps=2000, seeds=2)
+    found = {}
+    for batch in CLAIM.batches(config, CLAIM.trials(config)):
+        for trial, values in zip(batch, CLAIM.measure_batch(config, batch), strict=True):
+            found[trial.name] = values
+    verdict = CLAIM.judge(config, found)
+    assert verdict.status in ("holds", "violated", "inconclusive")
+    assert all(0 < float(v["error"]) < 0.9 for v in found.values())
