@@ -106,6 +106,17 @@ def _contrasts(
     return functions
 
 
+def orthonormal_columns(columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n d"]:
+    """The same span with mean zero and covariance one; columns that others determine left out.
+
+    Example:
+        >>> orthonormal_columns(np.array([[0.0], [2.0]])).tolist()
+        [[-1.0], [1.0]]
+    """
+    means, matrix = _orthonormal(columns)
+    return (columns[:, : len(means)] - means) @ matrix
+
+
 def _orthonormal(
     columns: Float[np.ndarray, "n k"],
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:

@@ -188,7 +188,9 @@ class Agreement:
     rand_index: float
 
 
-def agreement(found: Iterable[Sequence[int]], true: Iterable[Sequence[int]], dims: int) -> Agreement:
+def agreement(
+    found: Iterable[Sequence[int]], true: Iterable[Sequence[int]], dims: int
+) -> Agreement:
     """Precision, recall and F1 of the support, and the adjusted Rand index of the groups.
 
     Supports are the inputs in any group; for the index every input in no group is one by itself.

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from jaxtyping import Float
 
-from sparsejax.structure.sobol import Function, Sampler, values_of, exchanged
+from sparsejax.structure.sobol import Function, Sampler, exchanged, values_of
 
 
 def interactions(

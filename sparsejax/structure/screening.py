@@ -68,9 +68,7 @@ def candidates(bases: Sequence[ColumnBasis]) -> Candidates:
         if cost <= FACTOR_BUDGET and place < MOST_FACTORS
     ]
     wide = sum(len(basis.functions) for basis in bases) > 1_000_000
-    functions = np.empty(
-        (len(bases[0].functions), len(places)), np.float32 if wide else np.float64
-    )
+    functions = np.empty((len(bases[0].functions), len(places)), np.float32 if wide else np.float64)
     for at, (column, place) in enumerate(places):
         functions[:, at] = bases[column].functions[:, place]
     column = np.array([c for c, _ in places], int)
@@ -112,14 +110,12 @@ def screen(
     kept: dict[Block, float] = {}
     residual, weights = centred, np.ones(rows)
     most = rows // 5
-    triples = False
     work = min(rows, TRIPLE_ROWS) * len(bases) ** 3
     searched = work * targets.shape[1] <= TRIPLE_WORK
     for _ in range(_ROUNDS):
         found, _ = _scores(made, residual, weights)
         new = {b: p for b, p in found.items() if p < threshold and b not in kept}
         if not new and searched and len(bases) > 2:
-            triples = True
             new = {
                 b: p
                 for b, p in _triple_scores(made, residual, weights, rng).items()
@@ -165,33 +161,39 @@ def _scores(
     made: Candidates, residual: np.ndarray, weights: np.ndarray
 ) -> tuple[dict[Block, float], float]:
     """Logarithms of p-values of single columns and pairs, and the largest share explained."""
-    p = len(made.bases)
-    single, pair = np.zeros(p), np.zeros((p, p))
-    raw_single, raw_pair = np.zeros(p), np.zeros((p, p))
     f = made.functions
-    total = float((residual**2).sum())
-    for output in range(residual.shape[1]):
+    # Twice: the simplest functions by themselves, and all: a line is not to drown among curves.
+    simple = np.array([float(_first(made, c, k)) for c, k in made.places])
+    owners = [made.owner * simple[:, None], made.owner]
+    p, outputs = len(made.bases), residual.shape[1]
+    single = [np.zeros(p) for _ in owners]
+    pair = [np.zeros((p, p)) for _ in owners]
+    for output in range(outputs):
         s = (weights * residual[:, output]).astype(f.dtype)
-        r2 = s**2
-        top, bottom = s @ f, r2 @ f**2
-        single += _ratio(top, bottom) @ made.owner
-        raw_single += top**2 @ made.owner
-        top = (f * s[:, None]).T @ f
-        bottom = (f**2 * r2[:, None]).T @ f**2
-        pair += made.owner.T @ (_ratio(top, bottom) * made.may_meet) @ made.owner
-        raw_pair += made.owner.T @ (top**2 * made.may_meet) @ made.owner
-    outputs = residual.shape[1]
-    freedom = made.owner.sum(axis=0)
-    pair_freedom = made.owner.T @ made.may_meet @ made.owner
+        ratio = _ratio(s @ f, s**2 @ f**2)
+        products = _ratio((f * s[:, None]).T @ f, (f**2 * (s**2)[:, None]).T @ f**2)
+        for place, owner in enumerate(owners):
+            single[place] += ratio @ owner
+            pair[place] += owner.T @ (products * made.may_meet) @ owner
+    freedom = [owner.sum(axis=0) for owner in owners]
+    pair_freedom = [owner.T @ made.may_meet @ owner for owner in owners]
     found: dict[Block, float] = {}
-    for column, log_p in enumerate(_log_p(single, freedom * outputs)):
+    for column, log_p in enumerate(_least_log_p(single, freedom, outputs)):
         found[(column,)] = float(log_p)
-    log_pairs = _log_p(pair, pair_freedom * outputs)
-    for i, j in zip(*np.nonzero(np.triu(pair_freedom, 1)), strict=True):
+    log_pairs = _least_log_p(pair, pair_freedom, outputs)
+    for i, j in zip(*np.nonzero(np.triu(pair_freedom[1], 1)), strict=True):
         found[int(i), int(j)] = float(log_pairs[i, j])
-    rows = len(f)
-    best = max(raw_single.max(initial=0.0), raw_pair.max(initial=0.0)) / (rows * max(total, 1e-300))
-    return found, float(best)
+    best = max(single[1].max(initial=0.0), pair[1].max(initial=0.0)) / (len(f) * outputs)
+    return found, float(min(best, 1.0))
+
+
+def _least_log_p(
+    statistics: list[np.ndarray], freedom: list[np.ndarray], outputs: int
+) -> np.ndarray:
+    """Of the two tests the better one, its p-value doubled; the same one twice is one."""
+    logs = [_log_p(s, k * outputs) for s, k in zip(statistics, freedom, strict=True)]
+    doubled = np.where(freedom[0] == freedom[1], 0.0, np.log(2))
+    return np.minimum(np.minimum(*logs) + doubled, 0.0)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
@@ -200,9 +202,7 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 def _log_p(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    return np.where(
-        freedom > 0, scipy.stats.chi2.logsf(statistic, np.maximum(freedom, 1)), 0.0
-    )
+    return np.where(freedom > 0, scipy.stats.chi2.logsf(statistic, np.maximum(freedom, 1)), 0.0)
 
 
 def _triple_scores(
@@ -280,17 +280,27 @@ def _without_the_explained(
         logs: dict[Block, float] = {}
         first = 1
         for block in kept:
-            size = len(features_of(made, block))
-            at = slice(first, first + size)
-            first += size
-            statistic = 0.0
-            for output in range(centred.shape[1]):
-                influence = weighted @ inverse[:, at] * residual[:, [output]]
-                covariance = influence.T @ influence
-                covariance[np.diag_indices_from(covariance)] += 1e-12 * np.trace(covariance)
-                b = coefficients[at, output]
-                statistic += float(b @ np.linalg.solve(covariance, b))
-            logs[block] = float(scipy.stats.chi2.logsf(statistic, size * centred.shape[1]))
+            features = features_of(made, block)
+            # Rough functions of a single column would dilute the test, and were not screened.
+            at = [
+                first + place
+                for place, feature in enumerate(features)
+                if len(feature) > 1 or feature[0] in made.places
+            ]
+            simple = [a for a in at if all(_first(made, c, k) for c, k in features[a - first])]
+            first += len(features)
+            statistics, freedom = [], []
+            for tested in (simple, at):
+                statistic = 0.0
+                for output in range(centred.shape[1]) if tested else ():
+                    influence = weighted @ inverse[:, tested] * residual[:, [output]]
+                    covariance = influence.T @ influence
+                    covariance[np.diag_indices_from(covariance)] += 1e-12 * np.trace(covariance)
+                    b = coefficients[tested, output]
+                    statistic += float(b @ np.linalg.solve(covariance, b))
+                statistics.append(np.array(statistic))
+                freedom.append(np.array(len(tested)))
+            logs[block] = float(_least_log_p(statistics, freedom, centred.shape[1]))
         worst = max(logs, key=logs.__getitem__)
         if logs[worst] < threshold:
             return logs

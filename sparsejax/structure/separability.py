@@ -87,8 +87,7 @@ def best_partition(
         if value > best:
             best = value
             parts = [
-                tuple(i for i in range(k) if labels[i] == label)
-                for label in sorted(set(labels))
+                tuple(i for i in range(k) if labels[i] == label) for label in sorted(set(labels))
             ]
     return whole if len(parts) == k or len(parts) == 1 else parts
 
@@ -126,13 +125,16 @@ def surrogate_turns(
             result = result * values[place[c]][int(place[c] in along)][:, function]
         return result
 
-    k = len(columns)
-    derived = []
-    for half in surrogate.halves:
-        b = half[:, 0]
-        gradient = np.stack([evaluate(b, (i,)) for i in range(k)], axis=1)
-        second = np.zeros((points, k, k))
-        for i, j in itertools.combinations(range(k), 2):
-            second[:, i, j] = second[:, j, i] = evaluate(b, (i, j))
-        derived.append((gradient, second))
-    return inseparability(derived[0], derived[1])
+    def _turns(output: int) -> np.ndarray:
+        k, derived = len(columns), []
+        for half in surrogate.halves:
+            b = half[:, output]
+            gradient = np.stack([evaluate(b, (i,)) for i in range(k)], axis=1)
+            second = np.zeros((points, k, k))
+            for i, j in itertools.combinations(range(k), 2):
+                second[:, i, j] = second[:, j, i] = evaluate(b, (i, j))
+            derived.append((gradient, second))
+        return inseparability(derived[0], derived[1])
+
+    # Classes have several outputs: parts are those of all.
+    return np.mean([_turns(output) for output in range(len(surrogate.noise))], axis=0)

@@ -82,7 +82,7 @@ def fit_surrogate(
     *,
     most_cost: int = 7,
 ) -> Surrogate:
-    """Ridge regression on products of functions of `columns`, degree and penalty by cross-validation.
+    """Ridge regression on products of functions of `columns`, degree, penalty by cross-validation.
 
     The penalty grows with the square of a product's cost: rough terms must be seen to be believed.
     `allowed`: which sets of columns may meet in a product. A missing value takes the terms that

@@ -71,6 +71,7 @@ from sparsejax.targets.random_hierarchy import (
     RandomHierarchy as RandomHierarchy,
     encode_symbols as encode_symbols,
 )
+from sparsejax.targets.random_parts import random_parts as random_parts
 from sparsejax.targets.read_table import (
     file_record as file_record,
     is_table_file as is_table_file,
