@@ -11,6 +11,8 @@ from sparsejax.structure.surrogate import Surrogate
 
 # Partitions of more inputs than this are too many to compare.
 MOST_SEPARATED = 8
+# The weight of a direction that does not turn.
+_UNTURNED = 0.7
 
 
 def inseparability(
@@ -61,8 +63,9 @@ def best_partition(
     """The parts that enter through one constituent each; one part with all where none do.
 
     Of all partitions that which gains most: a pair within a part gains `tolerance - D` for every
-    input outside, a pair across parts gains `D - tolerance` for every other input. Where every
-    input would be alone, or all directions are constant, there is no part to tell apart.
+    input outside, a pair across parts gains `D - tolerance` for every other input. A `D` below the
+    tolerance weighs less than one above: an input of little effect turns nothing. Where every input
+    would be alone there is no part to tell apart. Both constants were chosen on random targets.
 
     Example:
         >>> turns = np.ones((4, 4, 4))
@@ -74,7 +77,7 @@ def best_partition(
     whole = [tuple(range(k))]
     if k < 3 or k > MOST_SEPARATED:
         return whole
-    gain = turns - tolerance
+    gain = np.where(turns > tolerance, 1.0, _UNTURNED) * (turns - tolerance)
     best, parts = 0.0, whole
     for labels in _partitions(k):
         value = 0.0
