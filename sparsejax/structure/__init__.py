@@ -13,6 +13,7 @@ from sparsejax.structure.discover import (
     discover as discover,
     target_outputs as target_outputs,
 )
+from sparsejax.structure.exact_anova import exact_anova as exact_anova
 from sparsejax.structure.gradient_outer_product import (
     average_gradient_outer_product as average_gradient_outer_product,
     input_shares as input_shares,
@@ -31,6 +32,11 @@ from sparsejax.structure.input_weight_norms import (
 from sparsejax.structure.interactions import (
     h_statistic as h_statistic,
     interactions as interactions,
+)
+from sparsejax.structure.local_subsets import (
+    local_subsets as local_subsets,
+    patches as patches,
+    windows as windows,
 )
 from sparsejax.structure.recovered_dag import (
     dag_distance as dag_distance,

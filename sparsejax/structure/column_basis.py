@@ -10,8 +10,6 @@ from numpy.polynomial import legendre
 MOST_LEVELS = 8
 # A function that fewer rows than this would decide is left out.
 LEAST_ROWS = 5
-# As a part of products: missingness by itself, or with the simplest function of another column.
-MASK_COST = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,13 +19,22 @@ class ColumnBasis:
     A missing value has the value 0 of each of them: their mean, so that a product of functions of
     independent columns is then its conditional mean given what is known. `cost`: the degree of each
     as a part of products. `smooth`: where they are polynomials in the `ranks` `(n,)`, which are
-    spread evenly on `[-1, 1]`, what makes them of Legendre's: `(means, matrix)`; else None.
+    spread evenly on `[-1, 1]`, what makes them of Legendre's: `(means, matrix)`; else None. `masked`:
+    the last function tells whether a value is missing.
     """
 
     functions: Float[np.ndarray, "n k"]
     cost: tuple[int, ...]
     smooth: tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]] | None
     missing: Bool[np.ndarray, " n"]
+    masked: bool = False
+
+    def alone(self, place: int) -> bool:
+        """Whether a function is that of missingness, which enters no products.
+
+        Where columns are missing in the same rows, a product with it is the other factor again.
+        """
+        return self.masked and place == len(self.cost) - 1
 
     def at(self, ranks: Float[np.ndarray, " m"], derivative: bool = False) -> np.ndarray:
         """The functions of a smooth column, or their derivatives, at other ranks: `(m, k)`."""
@@ -79,11 +86,12 @@ def column_basis(
         functions[known] = (polynomials[:, : len(means)] - means) @ matrix
         cost = list(range(1, len(means) + 1))
     gaps = count - int(known.sum())
-    if LEAST_ROWS <= gaps <= count - LEAST_ROWS:
+    masked = LEAST_ROWS <= gaps <= count - LEAST_ROWS
+    if masked:
         share = gaps / count
         mask = np.where(known, -share, 1 - share) / np.sqrt(share * (1 - share))
-        functions, cost = np.column_stack([functions, mask]), [*cost, MASK_COST]
-    return ColumnBasis(functions, tuple(cost), smooth, ~known)
+        functions, cost = np.column_stack([functions, mask]), [*cost, 1]
+    return ColumnBasis(functions, tuple(cost), smooth, ~known, masked)
 
 
 def _contrasts(

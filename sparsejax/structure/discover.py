@@ -18,7 +18,12 @@ from sparsejax.structure.groups import (
 )
 from sparsejax.structure.recovered_dag import recovered_dag
 from sparsejax.structure.screening import Screening, candidates, meets, screen
-from sparsejax.structure.separability import MOST_SEPARATED, best_partition, surrogate_turns
+from sparsejax.structure.separability import (
+    MOST_SEPARATED,
+    best_partition,
+    discrete_turns,
+    surrogate_turns,
+)
 from sparsejax.structure.surrogate import Surrogate, fit_surrogate
 from sparsejax.targets.table import Table
 
@@ -30,6 +35,8 @@ MOST_FREE = 6
 # Correlations between columns that are told, and those that make two columns one.
 CORRELATED, SAME = 0.5, 0.999
 _LEVEL = 0.01
+# Of three columns of levels, any two make few patterns in the third.
+FEWEST_LEVELLED, LEVELLED_TOLERANCE = 4, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +237,9 @@ def _parts(
     smooth = all(surrogate.bases[at].smooth is not None for at in places)
     if smooth and len(places) <= MOST_SEPARATED:
         return best_partition(surrogate_turns(surrogate, places, rng))
+    levels = all(surrogate.bases[at].smooth is None for at in places)
+    if levels and FEWEST_LEVELLED <= len(places) <= MOST_SEPARATED:
+        return best_partition(discrete_turns(surrogate, places), LEVELLED_TOLERANCE)
     if len(places) > MOST_SEPARATED:
         return cut_at_the_widest_gap(relative)
     return [tuple(range(len(places)))]

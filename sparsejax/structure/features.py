@@ -36,12 +36,15 @@ def products(
     for column in columns:
         more = []
         for spent, feature in found:
-            if feature and not allowed((*columns_of(feature), column)):
+            if feature and (
+                bases[feature[0][0]].alone(feature[0][1])
+                or not allowed((*columns_of(feature), column))
+            ):
                 continue
             more += [
                 (spent + cost, (*feature, (column, place)))
                 for place, cost in enumerate(bases[column].cost)
-                if spent + cost <= budget
+                if spent + cost <= budget and not (feature and bases[column].alone(place))
             ]
         found += more
     return [feature for _, feature in sorted(found, key=lambda pair: (pair[0], pair[1])) if feature]

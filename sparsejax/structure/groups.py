@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 
+import jax
+import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 import scipy.cluster.hierarchy as hierarchy
@@ -146,11 +148,16 @@ def true_groups(
         >>> true_groups(product_tree(), samples=256)
         ((1, 2), (3, 4))
     """
-    found, _ = interactions(
-        lambda x: np.asarray(target(x)), sampler_of(target.law, target.dims), samples, seed=seed
-    )
-    at = [i - 1 for i in target.support]
-    relative = relative_interactions(found, np.diag(found))[np.ix_(at, at)]
+    at = np.array([i - 1 for i in target.support])
+    evaluate = jax.jit(target)
+
+    def of_support(x: np.ndarray) -> np.ndarray:
+        whole = np.zeros((len(x), target.dims))
+        whole[:, at] = x
+        return np.asarray(evaluate(jnp.asarray(whole)))
+
+    found, _ = interactions(of_support, sampler_of(target.law, len(at)), samples, seed=seed)
+    relative = relative_interactions(found, np.diag(found))
     parts = components(relative >= least, target.support)
     if len(parts) > 1:
         return parts

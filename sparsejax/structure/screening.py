@@ -65,7 +65,7 @@ def candidates(bases: Sequence[ColumnBasis]) -> Candidates:
         (column, place)
         for column, basis in enumerate(bases)
         for place, cost in enumerate(basis.cost)
-        if cost <= FACTOR_BUDGET and place < MOST_FACTORS
+        if (cost <= FACTOR_BUDGET and place < MOST_FACTORS) or basis.alone(place)
     ]
     wide = sum(len(basis.functions) for basis in bases) > 1_000_000
     functions = np.empty((len(bases[0].functions), len(places)), np.float32 if wide else np.float64)
@@ -74,7 +74,9 @@ def candidates(bases: Sequence[ColumnBasis]) -> Candidates:
     column = np.array([c for c, _ in places], int)
     cost = np.array([bases[c].cost[k] for c, k in places])
     owner = (column[:, None] == np.arange(len(bases))).astype(float)
+    meeting = np.array([not bases[c].alone(k) for c, k in places], bool)
     may_meet = (column[:, None] < column) & (cost[:, None] + cost <= PAIR_BUDGET)
+    may_meet &= meeting[:, None] & meeting
     return Candidates(bases, tuple(places), functions, owner, may_meet.astype(float))
 
 
@@ -94,8 +96,9 @@ def screen(
     blocks, and below that of the best block of every permutation of the target. Rows weigh by how
     much of the fit is known in them.
 
-    Source: score tests with White's variance (Econometrica 1980); permutations of residuals:
-    Freedman, Lane, Journal of Business & Economic Statistics 1983.
+    Source: score tests with White's variance (Econometrica 1980), Wald's with that of MacKinnon,
+    White, J. of Econometrics 1985; permutations of residuals: Freedman, Lane, J. of Business &
+    Economic Statistics 1983.
     """
     made = candidates(bases)
     rows = len(targets)
@@ -137,7 +140,11 @@ def features_of(made: Candidates, block: Block) -> list[Feature]:
     if len(block) == 1:
         return [((block[0], place),) for place in range(len(made.bases[block[0]].cost))]
     at = [
-        [(c, k) for c, k in made.places if c == column and (len(block) < 3 or _first(made, c, k))]
+        [
+            (c, k)
+            for c, k in made.places
+            if c == column and not made.bases[c].alone(k) and (len(block) < 3 or _first(made, c, k))
+        ]
         for column in block
     ]
     found: list[Feature] = [()]
@@ -211,7 +218,11 @@ def _triple_scores(
     """Products of three functions of cost one, of three columns."""
     rows = len(residual)
     some = rng.permutation(rows)[:TRIPLE_ROWS] if rows > TRIPLE_ROWS else np.arange(rows)
-    cheap = [at for at, (c, k) in enumerate(made.places) if _first(made, c, k)]
+    cheap = [
+        at
+        for at, (c, k) in enumerate(made.places)
+        if _first(made, c, k) and not made.bases[c].alone(k)
+    ]
     f, owner = made.functions[np.ix_(some, cheap)], made.owner[cheap]
     p = len(made.bases)
     statistic = np.zeros((p, p, p))
@@ -277,6 +288,10 @@ def _without_the_explained(
         gram = weighted.T @ matrix
         gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
         inverse = np.linalg.inv(gram)
+        moves = weighted @ inverse
+        # Residuals are the smaller the more a row decides its own fit (HC3).
+        own = np.minimum((moves * matrix).sum(axis=1), 0.99)
+        residual = residual / (1 - own)[:, None]
         logs: dict[Block, float] = {}
         first = 1
         for block in kept:
@@ -293,14 +308,14 @@ def _without_the_explained(
             for tested in (simple, at):
                 statistic = 0.0
                 for output in range(centred.shape[1]) if tested else ():
-                    influence = weighted @ inverse[:, tested] * residual[:, [output]]
+                    influence = moves[:, tested] * residual[:, [output]]
                     covariance = influence.T @ influence
                     covariance[np.diag_indices_from(covariance)] += 1e-12 * np.trace(covariance)
                     b = coefficients[tested, output]
                     statistic += float(b @ np.linalg.solve(covariance, b))
-                statistics.append(np.array(statistic))
-                freedom.append(np.array(len(tested)))
-            logs[block] = float(_least_log_p(statistics, freedom, centred.shape[1]))
+                statistics.append(np.array([statistic]))
+                freedom.append(np.array([len(tested)]))
+            logs[block] = float(_least_log_p(statistics, freedom, centred.shape[1])[0])
         worst = max(logs, key=logs.__getitem__)
         if logs[worst] < threshold:
             return logs

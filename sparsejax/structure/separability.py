@@ -141,3 +141,50 @@ def surrogate_turns(
 
     # Classes have several outputs: parts are those of all.
     return np.mean([_turns(output) for output in range(len(surrogate.noise))], axis=0)
+
+
+def discrete_turns(surrogate: Surrogate, columns: Sequence[int]) -> Float[np.ndarray, "k k k"]:
+    """The same of levels, which have no derivatives: how many patterns two columns make in the rest.
+
+    The coefficients of products of a function of columns i and j with one of all others are a
+    matrix; where i and j enter through a constituent of few values its rank is small. Given is the
+    rank's participation ratio, from the two halves, less one over the most that it can be, for
+    every third column alike. Ours.
+
+    Example:
+        >>> from sparsejax.structure.column_basis import column_basis
+        >>> from sparsejax.structure.surrogate import fit_surrogate
+        >>> x = np.random.default_rng(0).integers(0, 3, size=(2000, 4)).astype(float)
+        >>> h, g = (x[:, 0] + x[:, 1]) % 3, x[:, 2] * x[:, 3] > 1
+        >>> y = ((h == 0) == g)[:, None] - 0.5
+        >>> fitted = fit_surrogate([column_basis(c) for c in x.T], range(4), y, lambda c: True)
+        >>> turns = discrete_turns(fitted, range(4))
+        >>> bool(turns[0, 1, 2] < 0.1), bool(turns[0, 2, 1] > 0.3)
+        (True, True)
+    """
+    k = len(columns)
+    turns = np.zeros((k, k, k))
+    for i, j in itertools.combinations(range(k), 2):
+        within = {columns[i], columns[j]}
+        rows: dict[Feature, int] = {}
+        rest: dict[Feature, int] = {}
+        entries = []
+        for at, feature in enumerate(surrogate.features):
+            inner = tuple(part for part in feature if part[0] in within)
+            outer = tuple(part for part in feature if part[0] not in within)
+            if inner:
+                row = rows.setdefault(inner, len(rows))
+                entries.append((at, row, rest.setdefault(outer, len(rest))))
+        halves = []
+        for half in surrogate.halves:
+            matrix = np.zeros((len(rows), len(rest), half.shape[1]))
+            for at, row, column in entries:
+                matrix[row, column] = half[at]
+            halves.append(matrix.reshape(len(rows), -1))
+        product = halves[0] @ halves[1].T
+        # Errors of the halves do not add up in their product.
+        size, square = float(np.trace(product)), float((product * product.T).sum())
+        most = min(halves[0].shape)
+        ratio = size**2 / square if size > 0 and square > 0 else float(most)
+        turns[i, j] = turns[j, i] = float(np.clip((ratio - 1) / max(most - 1, 1), 0, 1))
+    return turns

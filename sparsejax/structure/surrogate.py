@@ -17,7 +17,7 @@ from sparsejax.structure.features import (
     unknown_variance,
 )
 
-MOST_FEATURES, ROWS_A_FEATURE = 800, 4
+MOST_FEATURES, ROWS_A_FEATURE = 500, 4
 _RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 

@@ -50,6 +50,14 @@ from sparsejax.targets.hierarchy_rules import (
     draw_rules as draw_rules,
 )
 from sparsejax.targets.input_laws import sample_inputs as sample_inputs
+from sparsejax.targets.known_sensitivities import (
+    ishigami as ishigami,
+    ishigami_indices as ishigami_indices,
+    ishigami_table as ishigami_table,
+    monk3 as monk3,
+    monk3_indices as monk3_indices,
+    monk3_table as monk3_table,
+)
 from sparsejax.targets.leap import (
     Leap as Leap,
     leap as leap,
