@@ -1,4 +1,4 @@
-"""Support and groups of compositionally sparse functions show in samples, and in chance they don't."""
+"""Support and groups of compositionally sparse functions show in samples, and not by chance."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,10 +23,10 @@ from sparsejax.targets import (
     RandomHierarchy,
     Table,
     TableError,
+    binary_tree,
     corrupt,
     ishigami_table,
     monk3_table,
-    product_tree,
     random_parts,
     real_table,
 )
@@ -264,7 +264,7 @@ def _tables_that_decide(
 
 def _spoiled(config: SparsityDetectionConfig, table: Table, rng: np.random.Generator) -> Table:
     noise = config.noise / 2 if table.task == "classification" else config.noise
-    layers = [LabelNoise(noise), MissingCompletelyAtRandom(config.missing)]
+    layers: list[Any] = [LabelNoise(noise), MissingCompletelyAtRandom(config.missing)]
     return corrupt(table, layers, int(rng.integers(2**31)))
 
 
@@ -285,7 +285,9 @@ def _of_target(target, config: SparsityDetectionConfig, rng: np.random.Generator
 
 
 def _tree(config: SparsityDetectionConfig, rng: np.random.Generator) -> tuple[Table, Groups]:
-    return _of_target(product_tree(4 + config.idle), config, rng), ((1, 2), (3, 4))
+    seed, dims = int(rng.integers(2**31)), 4 + config.idle
+    target = binary_tree(dims, "smooth", leaves=4, shared=False, seed=seed)
+    return _of_target(target, config, rng), true_groups(target, samples=4096)
 
 
 def _random_parts(

@@ -23,10 +23,10 @@ def draw(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
     functions = verdict.summary["functions"]
     names = list(functions)
     with paper_style():
-        figure, (left, right) = panels(2, width=4.4, height=3.4)
+        figure, (left, right) = panels(2, width=4.4, height=3.6)
         for shift, field, label, colour, marker, goal in (
             (-0.12, "f1", "F1 of the support", BLUE, "o", config.least_f1),
-            (0.12, "rand_index", "adjusted Rand index of the groups", ORANGE, "s", config.least_rand),
+            (0.12, "rand_index", "Rand index of the groups", ORANGE, "s", config.least_rand),
         ):  # fmt: skip
             middle, low, high = np.array([functions[name][field] for name in names]).T
             interval_bars(
@@ -34,8 +34,8 @@ def draw(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
                 np.clip(high, -1, 1), fmt=marker, color=colour, ms=5, capsize=2, label=label,
             )  # fmt: skip
             left.axhline(goal, color=colour, lw=1, ls=":", label=f"must reach {goal:g}")
-        left.set_xticks(range(len(names)), names, rotation=20)
-        left.set_ylim(-0.05, 1.08)
+        left.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        left.set_ylim(0, 1.08)
         left.set_xlabel("function")
         left.set_ylabel("agreement with the truth")
         left.legend(loc="lower left", fontsize=7)
@@ -55,9 +55,9 @@ def draw(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
                 )  # fmt: skip
         right.axvline(len(names) - 0.5, color=GREY, lw=0.8, ls=":")
         right.set_xticks(range(len(sources)), sources, rotation=35, ha="right")
-        right.set_xlabel("function, then real table")
-        right.set_ylabel("share of the variance explained on new rows")
+        right.set_xlabel("functions, then real tables")
+        right.set_ylabel("explained share of the variance")
         right.set_ylim(-0.05, 1.05)
-        right.legend(loc="upper right", fontsize=7)
+        right.legend(loc="center right", fontsize=7)
         figure.suptitle(f"Detection of sparsity: {verdict.status.replace('_', ' ')}")
     return figure

@@ -19,8 +19,8 @@ class ColumnBasis:
     A missing value has the value 0 of each of them: their mean, so that a product of functions of
     independent columns is then its conditional mean given what is known. `cost`: the degree of each
     as a part of products. `smooth`: where they are polynomials in the `ranks` `(n,)`, which are
-    spread evenly on `[-1, 1]`, what makes them of Legendre's: `(means, matrix)`; else None. `masked`:
-    the last function tells whether a value is missing.
+    spread evenly on `[-1, 1]`, what makes them of Legendre's: `(means, matrix)`; else None.
+    `masked`: the last function tells whether a value is missing.
     """
 
     functions: Float[np.ndarray, "n k"]

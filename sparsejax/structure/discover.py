@@ -137,16 +137,29 @@ def discover(table: Table, seed: int = 0) -> Structure:
     used = [at for at in range(len(names)) if at not in duplicates]
     targets = target_outputs(table)
     screening = screen([bases[at] for at in used], targets, rng, level=_LEVEL)
-    if not screening.triples_searched:
+    if screening.highest_order < min(4, len(used)):
         warnings.append(
-            f"{len(names)} columns are too many to search for products of three; pairs were"
+            f"{len(names)} columns are too many to search for effects that only show in products "
+            f"of more than {screening.highest_order} columns"
         )
     places = [used[at] for at in screening.support]
     if not places:
         return Structure(
-            table.name, table.target_name, table.rows, names, (), (), True, 0.0, screening.null_level, (), (), None,
-            "none: no column explains more than chance would", tuple(warnings),
-        )  # fmt: skip
+            table.name,
+            table.target_name,
+            table.rows,
+            names,
+            support=(),
+            groups=(),
+            additive=True,
+            explained=0.0,
+            null_level=screening.null_level,
+            importances=(),
+            interactions=(),
+            dag=None,
+            suggested_module="none: no column explains more than chance would",
+            warnings=tuple(warnings),
+        )
     if len(rows) > MOST_ROWS:
         some = np.sort(rng.permutation(rows)[:MOST_ROWS])
         bases = [_rows_of(basis, some) for basis in bases]
@@ -285,10 +298,12 @@ def _rows_of(basis: ColumnBasis, rows: np.ndarray) -> ColumnBasis:
 def _alike(bases: Sequence[ColumnBasis], names: Sequence[str]) -> tuple[set[int], list[str]]:
     """Columns that say the same as an earlier one, and words on those and on correlated ones."""
     made = candidates(bases)
-    f = made.functions
+    # That two columns are missing in the same rows does not make them one.
+    valued = [at for at, (c, k) in enumerate(made.places) if not bases[c].alone(k)]
+    f = made.functions[:, valued]
     rows = len(f)
     correlation = np.abs((f.T @ f).astype(float)) / rows
-    column = np.array([c for c, _ in made.places], int)
+    column = np.array([made.places[at][0] for at in valued], int)
     p = len(names)
     strongest = np.zeros((p, p))
     np.maximum.at(strongest, (column[:, None], column[None, :]), correlation)

@@ -1,6 +1,8 @@
 """Which columns matter: blocks of terms that explain what chance would not."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +18,8 @@ from sparsejax.structure.features import (
 
 # What a product of two may cost, and each factor of it: a surface that bends both ways.
 PAIR_BUDGET, FACTOR_BUDGET, MOST_FACTORS = 4, 3, 8
-# Rows that screening for products of three reads, numbers it may multiply, and columns.
-TRIPLE_ROWS, TRIPLE_WORK = 20_000, 4e11
+# Rows that screening for products of three and four reads, and numbers that it may multiply.
+PRODUCT_ROWS, PRODUCT_WORK = 20_000, 1e12
 _ROUNDS = 12
 
 Block = tuple[int, ...]
@@ -29,12 +31,13 @@ class Screening:
     """Blocks that were kept with the logarithm of their p-values, and what chance reaches.
 
     `null_level`: the share of the target's variance that the best of all blocks would explain by
-    chance, the 95% quantile over permutations of what is left unexplained.
+    chance, the 95% quantile over permutations of what is left unexplained. `highest_order`: columns
+    in the products that were searched.
     """
 
     blocks: dict[Block, float]
     null_level: float
-    triples_searched: bool
+    highest_order: int
 
     @property
     def support(self) -> tuple[int, ...]:
@@ -105,25 +108,33 @@ def screen(
     centred = targets - targets.mean(axis=0)
     threshold = np.log(level / made.blocks)
     # The best of permuted targets, on few rows where there are many: chance is larger there.
-    shuffled = [rng.permutation(rows)[: min(rows, TRIPLE_ROWS)] for _ in range(permutations)]
-    small = _rows_of(made, np.arange(min(rows, TRIPLE_ROWS)))
+    shuffled = [rng.permutation(rows)[: min(rows, PRODUCT_ROWS)] for _ in range(permutations)]
+    small = _rows_of(made, np.arange(min(rows, PRODUCT_ROWS)))
     for order in shuffled:
         best = min(_scores(small, centred[order], np.ones(len(order)))[0].values(), default=0.0)
         threshold = min(threshold, best)
     kept: dict[Block, float] = {}
     residual, weights = centred, np.ones(rows)
     most = rows // 5
-    work = min(rows, TRIPLE_ROWS) * len(bases) ** 3
-    searched = work * targets.shape[1] <= TRIPLE_WORK
+    # Work: multiplications of one pass, which are of matrices.
+    orders = [
+        order
+        for order in (3, 4)
+        if order <= len(bases)
+        and min(rows, PRODUCT_ROWS) * made.owner.shape[0] ** order * targets.shape[1]
+        <= PRODUCT_WORK
+    ]
     for _ in range(_ROUNDS):
         found, _ = _scores(made, residual, weights)
         new = {b: p for b, p in found.items() if p < threshold and b not in kept}
-        if not new and searched and len(bases) > 2:
-            new = {
-                b: p
-                for b, p in _triple_scores(made, residual, weights, rng).items()
-                if p < threshold and b not in kept
-            }
+        for order in orders:
+            if not new:
+                bound = threshold if order == 3 else np.log(level / math.comb(len(bases), 4))
+                new = {
+                    b: p
+                    for b, p in _product_scores(made, residual, weights, rng, order, bound).items()
+                    if b not in kept
+                }
         if not new:
             break
         for block in sorted(new, key=new.__getitem__):
@@ -132,7 +143,9 @@ def screen(
         residual, weights = _fit(made, kept, centred)[:2]
     kept = _without_the_explained(made, kept, centred, threshold)
     residual = _fit(made, kept, centred)[0]
-    return Screening(kept, _null_level(small, residual, centred, rng, permutations), searched)
+    return Screening(
+        kept, _null_level(small, residual, centred, rng, permutations), max([2, *orders])
+    )
 
 
 def features_of(made: Candidates, block: Block) -> list[Feature]:
@@ -212,44 +225,44 @@ def _log_p(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     return np.where(freedom > 0, scipy.stats.chi2.logsf(statistic, np.maximum(freedom, 1)), 0.0)
 
 
-def _triple_scores(
-    made: Candidates, residual: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+def _product_scores(
+    made: Candidates,
+    residual: np.ndarray,
+    weights: np.ndarray,
+    rng: np.random.Generator,
+    order: int,
+    threshold: float,
 ) -> dict[Block, float]:
-    """Products of three functions of cost one, of three columns."""
+    """Products of simplest functions of `order` columns, three or four: p-values below a threshold.
+
+    Two columns of each block run in products of matrices, the others in a loop.
+    """
     rows = len(residual)
-    some = rng.permutation(rows)[:TRIPLE_ROWS] if rows > TRIPLE_ROWS else np.arange(rows)
+    some = rng.permutation(rows)[:PRODUCT_ROWS] if rows > PRODUCT_ROWS else np.arange(rows)
     cheap = [
         at
         for at, (c, k) in enumerate(made.places)
         if _first(made, c, k) and not made.bases[c].alone(k)
     ]
     f, owner = made.functions[np.ix_(some, cheap)], made.owner[cheap]
-    p = len(made.bases)
-    statistic = np.zeros((p, p, p))
-    freedom = np.zeros((p, p, p))
-    squares = f**2
-    for output in range(residual.shape[1]):
-        s = (weights * residual[:, output])[some].astype(f.dtype)
-        for at in range(len(cheap)):
-            column = int(np.argmax(owner[at]))
-            # Columns after this one alone: each triple once.
-            later = np.flatnonzero(owner[:, column + 1 :].any(axis=1))
-            if not len(later):
-                continue
-            u = s * f[:, at]
-            g, g2, o = f[:, later], squares[:, later], owner[later]
-            top = (g * u[:, None]).T @ g
-            bottom = (g2 * (u**2)[:, None]).T @ g2
-            statistic[column] += o.T @ _ratio(top, bottom) @ o
-            freedom[column] += o.T @ (bottom > 0) @ o
-    logs = _log_p(statistic, freedom)
-    return {
-        (i, j, k): float(logs[i, j, k])
-        for i in range(p)
-        for j in range(i + 1, p)
-        for k in range(j + 1, p)
-        if freedom[i, j, k] > 0
-    }
+    column = np.array([made.places[at][0] for at in cheap], int)
+    outputs = [(weights * residual[:, c])[some].astype(f.dtype) for c in range(residual.shape[1])]
+    found: dict[Block, float] = {}
+    for head in itertools.combinations(range(len(made.bases) - 2), order - 2):
+        later = np.flatnonzero(column > head[-1])
+        g, o = f[:, later], owner[later]
+        statistic, freedom = np.zeros(2 * o.shape[1:]), np.zeros(2 * o.shape[1:])
+        for places in itertools.product(*(np.flatnonzero(column == c) for c in head)):
+            factor = f[:, list(places)].prod(axis=1)
+            for s in outputs:
+                u = s * factor
+                bottom = (g**2 * (u**2)[:, None]).T @ g**2
+                statistic += o.T @ _ratio((g * u[:, None]).T @ g, bottom) @ o
+                freedom += o.T @ (bottom > 0) @ o
+        logs = _log_p(statistic, freedom)
+        for i, j in np.argwhere(np.triu((logs < threshold) & (freedom > 0), 1)).tolist():
+            found[*head, i, j] = float(logs[i, j])
+    return found
 
 
 def _fit(

@@ -144,7 +144,7 @@ def surrogate_turns(
 
 
 def discrete_turns(surrogate: Surrogate, columns: Sequence[int]) -> Float[np.ndarray, "k k k"]:
-    """The same of levels, which have no derivatives: how many patterns two columns make in the rest.
+    """The same of levels, without derivatives: how many patterns two columns make in the rest.
 
     The coefficients of products of a function of columns i and j with one of all others are a
     matrix; where i and j enter through a constituent of few values its rank is small. Given is the

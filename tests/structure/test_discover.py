@@ -84,6 +84,15 @@ def test_a_parity_of_three_is_found_though_no_pair_tells():
     assert set(found.support) == {"c0", "c3", "c5"} and len(found.groups) == 1
 
 
+def test_a_tree_of_products_shows_in_four_columns_at_once():
+    """No three columns of tanh(2 x1 x2) tanh(2 x3 x4) tell anything: all is odd in each."""
+    x = np.random.default_rng(0).uniform(-1, 1, size=(2000, 6))
+    y = np.tanh(2 * x[:, 0] * x[:, 1]) * np.tanh(2 * x[:, 2] * x[:, 5])
+    found = discover(table_of(x, y))
+    # All but a product of four, of which any two are separable: one group.
+    assert list(map(sorted, found.groups)) == [["c0", "c1", "c2", "c5"]]
+
+
 def test_a_sum_is_additive():
     x = np.random.default_rng(0).normal(size=(400, 4))
     found = discover(table_of(x, x[:, 0] + x[:, 1] ** 2))
