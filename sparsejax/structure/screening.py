@@ -95,8 +95,7 @@ def screen(
 
     `targets`: uncorrelated, of variance one. A block's score is the sum of squared correlations
     with the residual, each over its own (heteroscedasticity-consistent) variance: chi-squared where
-    there is nothing. It is added where its p-value is below `level` over the number of all
-    blocks, and below that of the best block of every permutation of the target. Rows weigh by how
+    there is nothing. It is added where its p-value is below `level` shared among all blocks, and below that of the best block of every permutation of the target. Rows weigh by how
     much of the fit is known in them.
 
     Source: score tests with White's variance (Econometrica 1980), Wald's with that of MacKinnon,
@@ -106,7 +105,8 @@ def screen(
     made = candidates(bases)
     rows = len(targets)
     centred = targets - targets.mean(axis=0)
-    threshold = np.log(level / made.blocks)
+    # Half of the level for up to three columns, half for four.
+    threshold = np.log(level / 2 / made.blocks)
     # The best of permuted targets, on few rows where there are many: chance is larger there.
     shuffled = [rng.permutation(rows)[: min(rows, PRODUCT_ROWS)] for _ in range(permutations)]
     small = _rows_of(made, np.arange(min(rows, PRODUCT_ROWS)))
@@ -129,7 +129,7 @@ def screen(
         new = {b: p for b, p in found.items() if p < threshold and b not in kept}
         for order in orders:
             if not new:
-                bound = threshold if order == 3 else np.log(level / math.comb(len(bases), 4))
+                bound = threshold if order == 3 else np.log(level / 2 / math.comb(len(bases), 4))
                 new = {
                     b: p
                     for b, p in _product_scores(made, residual, weights, rng, order, bound).items()
