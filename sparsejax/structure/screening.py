@@ -95,7 +95,8 @@ def screen(
 
     `targets`: uncorrelated, of variance one. A block's score is the sum of squared correlations
     with the residual, each over its own (heteroscedasticity-consistent) variance: chi-squared where
-    there is nothing. It is added where its p-value is below `level` shared among all blocks, and below that of the best block of every permutation of the target. Rows weigh by how
+    there is nothing. It is added where its p-value is below `level` shared among all blocks, and
+    below that of the best block of every permutation of the target. Rows weigh by how
     much of the fit is known in them.
 
     Source: score tests with White's variance (Econometrica 1980), Wald's with that of MacKinnon,
@@ -116,13 +117,13 @@ def screen(
     kept: dict[Block, float] = {}
     residual, weights = centred, np.ones(rows)
     most = rows // 5
+    simplest = sum(_first(made, c, k) and not bases[c].alone(k) for c, k in made.places)
     # Work: multiplications of one pass, which are of matrices.
     orders = [
         order
         for order in (3, 4)
         if order <= len(bases)
-        and min(rows, PRODUCT_ROWS) * made.owner.shape[0] ** order * targets.shape[1]
-        <= PRODUCT_WORK
+        and min(rows, PRODUCT_ROWS) * simplest**order * targets.shape[1] <= PRODUCT_WORK
     ]
     for _ in range(_ROUNDS):
         found, _ = _scores(made, residual, weights)

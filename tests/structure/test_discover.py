@@ -101,9 +101,9 @@ def test_a_sum_is_additive():
 
 
 def test_a_permuted_target_shows_nothing():
-    """At level 0.01 each: two of ten with anything have a chance below one percent."""
+    """At level 0.01 each: two of six with anything have a chance below one percent."""
     shown = 0
-    for seed in range(10):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         table = small().take(np.arange(300))
         shown += bool(
@@ -167,10 +167,11 @@ def test_true_groups_are_of_the_function_and_not_of_samples():
     assert len(true_groups(smooth, samples=512)) == len(parts_of_dag(smooth.dag))
 
 
-def test_random_targets_are_found():
+@pytest.mark.parametrize("root", ["sum", pytest.param("smooth", marks=pytest.mark.slow)])
+def test_random_targets_are_found(root):
     """The benchmark's table holds the rates; here that one of each root is right."""
-    for root in ("sum", "smooth"):
-        target = random_parts(3, root=root)
+    for seed in (3,):
+        target = random_parts(seed, root=root)
         x = np.random.default_rng(0).uniform(-1, 1, size=(1500, 10))
         table = table_of(x, np.asarray(target(x), float)[:, 0])
         found = discover(corrupt(table, [MissingCompletelyAtRandom(0.02)], 0))
