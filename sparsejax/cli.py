@@ -121,6 +121,11 @@ def _dispatch(words: list[str]) -> int:
         help="what theory predicts of a target, from its name or a formula; target NAME --help "
         "shows its options",
     )
+    commands.add_parser(
+        "discover",
+        help="which columns of a table matter and which act together; discover --help shows its "
+        "options",
+    )
     report = commands.add_parser(
         "report", help="figure and report again, from runs' folders; several are also compared"
     )
@@ -147,6 +152,10 @@ def _dispatch(words: list[str]) -> int:
         from sparsejax.show_command import show
 
         return show(words[1:])
+    if words[:1] == ["discover"]:
+        from sparsejax.discover_command import discover
+
+        return discover(words[1:])
     if words[:1] == ["target"]:
         from sparsejax.target_command import target
 

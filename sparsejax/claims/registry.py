@@ -325,6 +325,15 @@ CLAIMS = Registry(
             "D'Ascenzo, Dubach, Poggio, ICML 2025 (arXiv 2507.02550)",
             "sparsejax.claims.support_recovery",
         ),
+        Entry(
+            "sparsity-detection",
+            "From samples alone, noisy and with gaps, variance-based sensitivities and "
+            "interactions tell which few inputs matter and which act together, and show nothing "
+            "in a permuted target.",
+            "Danhofer, D'Ascenzo, Dubach, Poggio, ICML 2025 (arXiv 2507.02550) and Sobol 2001; the "
+            "experiment is ours",
+            "sparsejax.claims.sparsity_detection",
+        ),
     ]
 )
 """Every claim that `sparsejax verify` knows."""

@@ -1,4 +1,4 @@
-"""What was learned, or is in the data: inputs, coefficients, times of rise, synonyms."""
+"""What was learned, or is in the data: inputs that matter, groups, coefficients, times of rise."""
 
 from sparsejax.structure.basis_coefficients import (
     HermiteProbe as HermiteProbe,
@@ -6,6 +6,14 @@ from sparsejax.structure.basis_coefficients import (
     cube_inputs as cube_inputs,
     gaussian_inputs as gaussian_inputs,
 )
+from sparsejax.structure.discover import (
+    Importance as Importance,
+    Interaction as Interaction,
+    Structure as Structure,
+    discover as discover,
+    target_outputs as target_outputs,
+)
+from sparsejax.structure.exact_anova import exact_anova as exact_anova
 from sparsejax.structure.fourier_gap import (
     FourierGap as FourierGap,
     GradientCoefficients as GradientCoefficients,
@@ -17,6 +25,13 @@ from sparsejax.structure.gradient_outer_product import (
     average_gradient_outer_product as average_gradient_outer_product,
     input_shares as input_shares,
 )
+from sparsejax.structure.groups import (
+    Agreement as Agreement,
+    agreement as agreement,
+    parts_of_dag as parts_of_dag,
+    sampler_of as sampler_of,
+    true_groups as true_groups,
+)
 from sparsejax.structure.hidden_progress import (
     HiddenProgress as HiddenProgress,
     with_start as with_start,
@@ -24,6 +39,28 @@ from sparsejax.structure.hidden_progress import (
 from sparsejax.structure.input_weight_norms import (
     InputWeightNorms as InputWeightNorms,
     input_weight_norms as input_weight_norms,
+)
+from sparsejax.structure.interactions import (
+    h_statistic as h_statistic,
+    interactions as interactions,
+)
+from sparsejax.structure.local_subsets import (
+    local_subsets as local_subsets,
+    patches as patches,
+    windows as windows,
+)
+from sparsejax.structure.recovered_dag import (
+    dag_distance as dag_distance,
+    recovered_dag as recovered_dag,
+)
+from sparsejax.structure.screening import Screening as Screening, screen as screen
+from sparsejax.structure.separability import (
+    best_partition as best_partition,
+    inseparability as inseparability,
+)
+from sparsejax.structure.sobol import (
+    SobolEstimate as SobolEstimate,
+    sobol_indices as sobol_indices,
 )
 from sparsejax.structure.stability_selection import (
     StabilitySelection as StabilitySelection,
@@ -44,6 +81,7 @@ from sparsejax.structure.support import (
     support_by_gap as support_by_gap,
     support_score as support_score,
 )
+from sparsejax.structure.surrogate import Surrogate as Surrogate, fit_surrogate as fit_surrogate
 from sparsejax.structure.synonymic_sensitivity import (
     SynonymProbe as SynonymProbe,
     synonym_probe as synonym_probe,

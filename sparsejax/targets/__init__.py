@@ -50,6 +50,14 @@ from sparsejax.targets.hierarchy_rules import (
     draw_rules as draw_rules,
 )
 from sparsejax.targets.input_laws import sample_inputs as sample_inputs
+from sparsejax.targets.known_sensitivities import (
+    ishigami as ishigami,
+    ishigami_indices as ishigami_indices,
+    ishigami_table as ishigami_table,
+    monk3 as monk3,
+    monk3_indices as monk3_indices,
+    monk3_table as monk3_table,
+)
 from sparsejax.targets.leap import (
     Leap as Leap,
     leap as leap,
@@ -71,6 +79,7 @@ from sparsejax.targets.random_hierarchy import (
     RandomHierarchy as RandomHierarchy,
     encode_symbols as encode_symbols,
 )
+from sparsejax.targets.random_parts import random_parts as random_parts
 from sparsejax.targets.read_table import (
     file_record as file_record,
     is_table_file as is_table_file,

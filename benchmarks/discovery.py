@@ -1,0 +1,107 @@
+"""How well support and groups of random compositions are found: a table of means with intervals.
+
+    python -m benchmarks.discovery [--targets 50] [--first-seed 10000]
+
+Targets are those of `targets.random_parts`: 5 of 10 inputs in two or three parts, half of the
+targets with a sum as root, half with a smooth constituent. Constants of the estimator were chosen
+on seeds below 1,000 and are judged on others.
+"""
+
+import argparse
+import itertools
+import time
+
+import jax
+import numpy as np
+
+from benchmarks.timing import write
+
+ROOTS, ROWS, NOISES, MISSING = ("sum", "smooth"), (1000, 5000), (0.0, 0.1), (0.0, 0.05)
+
+
+def table_of(target, rows, noise, missing, seed):
+    """Rows of a target; noise by its standard deviation, values lost completely at random."""
+    from sparsejax.targets import Column, MissingCompletelyAtRandom, Table, corrupt
+
+    rng = np.random.default_rng((seed, rows))
+    x = rng.uniform(-1, 1, size=(rows, target.dims))
+    y = np.asarray(target(x), float)[:, 0]
+    y = y + noise * y.std() * rng.normal(size=rows)
+    table = Table(tuple(Column(f"x{i + 1}") for i in range(target.dims)), x, y)
+    return corrupt(table, [MissingCompletelyAtRandom(missing)], seed) if missing else table
+
+
+def main():
+    jax.config.update("jax_enable_x64", True)
+    from sparsejax.structure import agreement, dag_distance, discover, recovered_dag, true_groups
+    from sparsejax.targets import random_parts
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--targets", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=10_000)
+    parser.add_argument("--dry", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    rows_of = []
+    for number in range(options.targets):
+        seed = options.first_seed + number
+        target = random_parts(seed, root=ROOTS[number % 2])
+        true = true_groups(target)
+        names = tuple(f"x{i + 1}" for i in range(target.dims))
+        true_dag = recovered_dag(names, [tuple(i - 1 for i in part) for part in true])
+        for rows, noise, missing in itertools.product(ROWS, NOISES, MISSING):
+            table = table_of(target, rows, noise, missing, seed)
+            start = time.perf_counter()
+            found = discover(table)
+            seconds = time.perf_counter() - start
+            measured = agreement(found.places, true, target.dims)
+            rows_of.append(
+                {
+                    "seed": seed, "root": ROOTS[number % 2], "rows": rows, "noise": noise,
+                    "missing": missing, "f1": measured.f1, "precision": measured.precision,
+                    "recall": measured.recall, "rand_index": measured.rand_index,
+                    "dag_distance": 1.0 if found.dag is None else dag_distance(found.dag, true_dag),
+                    "explained": found.explained, "seconds": seconds, "true": true,
+                    "found": found.places,
+                }
+            )  # fmt: skip
+        print(seed, [(r["rows"], r["f1"], round(r["rand_index"], 2)) for r in rows_of[-8:]],
+              flush=True)  # fmt: skip
+    lines = summary(rows_of)
+    if not options.dry:
+        write(
+            "discovery",
+            {
+                "targets": options.targets,
+                "first_seed": options.first_seed,
+                "summary": lines,
+                "runs": rows_of,
+            },
+        )
+    for line in lines:
+        print(line)
+
+
+def summary(rows_of):
+    """Means over targets, with 95% bootstrap intervals over targets."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for rows, noise, missing, root in itertools.product(ROWS, NOISES, MISSING, (*ROOTS, "both")):
+        some = [
+            r for r in rows_of
+            if (r["rows"], r["noise"], r["missing"]) == (rows, noise, missing)
+            and root in (r["root"], "both")
+        ]  # fmt: skip
+        if not some:
+            continue
+        line = {"rows": rows, "noise": noise, "missing": missing, "root": root, "n": len(some)}
+        for name in ("f1", "rand_index", "dag_distance", "seconds"):
+            values = np.array([r[name] for r in some])
+            means = values[rng.integers(len(values), size=(2000, len(values)))].mean(axis=1)
+            line[name] = round(float(values.mean()), 4)
+            line[f"{name}_interval"] = np.quantile(means, [0.025, 0.975]).round(4).tolist()
+        lines.append(line)
+    return lines
+
+
+if __name__ == "__main__":
+    main()
