@@ -1,5 +1,6 @@
 """A picture of a composition: inputs, constituents, and which reads which."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ ACROSS, DOWN = 1.9, 1.1
 MOST_VERTICES = 200
 
 
-def draw_dag(dag: Dag, title: str = "") -> Figure:
+def draw_dag(dag: Dag, title: str = "", notes: Mapping[str, str] | None = None) -> Figure:
     """The nodes that the root depends on, from the inputs on the left to the root on the right.
 
-    Inputs that nothing reads are left out.
+    Inputs that nothing reads are left out. `notes`: a few letters by name, written above a node.
 
     Raises:
         ValueError: more nodes than a picture can show.
@@ -73,6 +74,8 @@ def draw_dag(dag: Dag, title: str = "") -> Figure:
             x, y = where[name]
             size = min(9.5, 44 / len(name))
             axes.text(x, y, name, ha="center", va="center", size=size, weight="bold", zorder=5)
+            if notes and name in notes:
+                axes.text(x, y + 1.2 * RADIUS, notes[name], ha="center", va="bottom", size=7.5)
         if title:
             axes.set_title(title)
         figure.legend(
