@@ -197,9 +197,9 @@ class SparsityDetection:
         margin, low, _ = slacks[worst]
         budget = dict.fromkeys(PARTS, 0.0) | {"sampling": max(margin - low, 0.0)}
         told = (
-            f"mean F1 of supports {f1[0]:.3f} ({f1[1]:.3f} to {min(f1[2], 1):.3f}), adjusted Rand index "
-            f"of groups {rand[0]:.3f} ({rand[1]:.3f} to {min(rand[2], 1):.3f}); of {len(chance)} permuted "
-            f"targets {shown} show anything"
+            f"mean F1 of supports {f1[0]:.3f} ({f1[1]:.3f} to {min(f1[2], 1):.3f}), adjusted Rand "
+            f"index of groups {rand[0]:.3f} ({rand[1]:.3f} to {min(rand[2], 1):.3f}); of "
+            f"{len(chance)} permuted targets {shown} show anything"
         )
         if any(high < 0 for _, _, high in slacks.values()):
             return Verdict("violated", False, margin, budget, told, summary)

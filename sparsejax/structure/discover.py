@@ -1,7 +1,9 @@
 """From a table: which inputs matter, which act together, and what composition that tells of."""
 
 import dataclasses
+import functools
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -191,26 +193,25 @@ def _read_off(
     variance = variance if variance > 0 else float(len(surrogate.noise))
     importances = []
     for at in places:
-        total, error = surrogate.share(lambda c, at=at: at in c)
-        alone, _ = surrogate.share(lambda c, at=at: c == (at,))
+        total, error = surrogate.share({at}.issubset)
+        alone, _ = surrogate.share(functools.partial(operator.eq, (at,)))
         importances.append(
             Importance(names[at], max(alone, 0.0) / variance, max(total, 0.0) / variance,
                        error / variance)
         )  # fmt: skip
     joint, log_p = np.zeros((k, k)), np.zeros((k, k))
     for i, j in itertools.combinations(range(k), 2):
-        both = {places[i], places[j]}
-        share, _ = surrogate.share(lambda c, both=both: both <= set(c))
+        share, _ = surrogate.share({places[i], places[j]}.issubset)
         joint[i, j] = joint[j, i] = max(share, 0.0) / variance
         log_p[i, j] = log_p[j, i] = surrogate.log_p((places[i], places[j]))
-    total = np.array([importance.total for importance in importances])
-    relative = relative_interactions(joint, total)
+    totals = np.array([importance.total for importance in importances])
+    relative = relative_interactions(joint, totals)
     edges = (relative >= LEAST_PART) & (log_p < np.log(_LEVEL / max(k * (k - 1) / 2, 1)))
     parts = [tuple(part) for part in components(edges, range(k))]
     if len(parts) == 1 and k > 2 and surrogate.unexplained < 0.5:
         parts = _parts(surrogate, places, relative, rng)
-    order = sorted(range(k), key=lambda at: -total[at])
-    parts.sort(key=lambda part: -max(total[at] for at in part))
+    order = sorted(range(k), key=lambda at: -totals[at])
+    parts.sort(key=lambda part: -max(totals[at] for at in part))
     groups = [tuple(sorted(part, key=order.index)) for part in parts]
     dag = recovered_dag(
         names,

@@ -53,8 +53,8 @@ def recovered_dag(
         tops.append(members[0] if len(members) == 1 else add(tuple(members)))
     if len(tops) == 1 and nodes:
         # One group is its own root.
-        name, members = nodes.pop()
-        tops = list(members)
+        _, last = nodes.pop()
+        tops = list(last)
     nodes.append((free("root"), tuple(tops)))
     return Dag(tuple(names), tuple(nodes))
 

@@ -65,15 +65,15 @@ class Candidates:
 def candidates(bases: Sequence[ColumnBasis]) -> Candidates:
     """The cheap functions of all columns."""
     places = [
-        (column, place)
-        for column, basis in enumerate(bases)
+        (at, place)
+        for at, basis in enumerate(bases)
         for place, cost in enumerate(basis.cost)
         if (cost <= FACTOR_BUDGET and place < MOST_FACTORS) or basis.alone(place)
     ]
     wide = sum(len(basis.functions) for basis in bases) > 1_000_000
     functions = np.empty((len(bases[0].functions), len(places)), np.float32 if wide else np.float64)
-    for at, (column, place) in enumerate(places):
-        functions[:, at] = bases[column].functions[:, place]
+    for at, (owned, place) in enumerate(places):
+        functions[:, at] = bases[owned].functions[:, place]
     column = np.array([c for c, _ in places], int)
     cost = np.array([bases[c].cost[k] for c, k in places])
     owner = (column[:, None] == np.arange(len(bases))).astype(float)
@@ -128,12 +128,14 @@ def screen(
     for _ in range(_ROUNDS):
         found, _ = _scores(made, residual, weights)
         new = {b: p for b, p in found.items() if p < threshold and b not in kept}
-        for order in orders:
+        for factors in orders:
             if not new:
-                bound = threshold if order == 3 else np.log(level / 2 / math.comb(len(bases), 4))
+                bound = threshold if factors == 3 else np.log(level / 2 / math.comb(len(bases), 4))
                 new = {
                     b: p
-                    for b, p in _product_scores(made, residual, weights, rng, order, bound).items()
+                    for b, p in _product_scores(
+                        made, residual, weights, rng, factors, bound
+                    ).items()
                     if b not in kept
                 }
         if not new:
@@ -240,11 +242,14 @@ def _product_scores(
     """
     rows = len(residual)
     some = rng.permutation(rows)[:PRODUCT_ROWS] if rows > PRODUCT_ROWS else np.arange(rows)
-    cheap = [
-        at
-        for at, (c, k) in enumerate(made.places)
-        if _first(made, c, k) and not made.bases[c].alone(k)
-    ]
+    cheap = np.array(
+        [
+            at
+            for at, (c, k) in enumerate(made.places)
+            if _first(made, c, k) and not made.bases[c].alone(k)
+        ],
+        int,
+    )
     f, owner = made.functions[np.ix_(some, cheap)], made.owner[cheap]
     column = np.array([made.places[at][0] for at in cheap], int)
     outputs = [(weights * residual[:, c])[some].astype(f.dtype) for c in range(residual.shape[1])]
