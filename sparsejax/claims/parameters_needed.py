@@ -19,13 +19,15 @@ class Advantage:
     """Parameters of a learner over those of a reference at one error, by number of inputs.
 
     `factors`: with bootstrap intervals, a number of inputs each; `bounded`: where the learner does
-    not reach the error with the most parameters, the factor is a lower bound. `growth`: the slope
-    of the factor's logarithm against that of the number of inputs. `needed`: by learner;
+    not reach the error with the most parameters, the factor is a lower bound. `apart`: the
+    ratio of errors with the most parameters of each; `growth`: the slope of its logarithm against
+    that of the number of inputs. `needed`: by learner;
     `levels`: the errors.
     """
 
     factors: tuple[Interval, ...]
     bounded: tuple[bool, ...]
+    apart: tuple[Interval, ...]
     growth: Interval
     needed: Mapping[str, tuple[float, ...]]
     levels: tuple[float, ...]
@@ -91,8 +93,8 @@ def advantages(
         >>> found = advantages(rungs, (4, 8), ["b"], "a", 1, 0.95, np.random.default_rng(0))["b"]
         >>> [round(factor[0], 6) for factor in found.factors], found.bounded
         ([1.778279, 10.0], (False, True))
-        >>> round(found.growth[0], 6), found.levels
-        (2.491446, (0.1, 0.1))
+        >>> round(found.growth[0], 3), found.levels  # 100^0.2 and 100^0.75
+        (3.654, (0.1, 0.1))
     """
     means = {key: _means(errors) for key, (_, errors) in rungs.items()}
     resampled = {key: _resampled(errors, rng) for key, (_, errors) in rungs.items()}
@@ -101,8 +103,8 @@ def advantages(
         x = rungs[name, d][0]
         needed[name, d] = parameters_needed(x, means[name, d], means[reference, d][rung])
         levels = resampled[reference, d][:, rung]
-        pairs = zip(resampled[name, d], levels, strict=True)
-        again[name, d] = np.array([parameters_needed(x, row, level) for row, level in pairs])
+        rows = zip(resampled[name, d], levels, strict=True)
+        again[name, d] = np.array([parameters_needed(x, row, level) for row, level in rows])
     for d in dims:
         needed[reference, d] = again[reference, d] = rungs[reference, d][0][rung]
     tail = (1 - confidence) / 2
@@ -111,17 +113,23 @@ def advantages(
         middle = _factors(rungs, needed, dims, name, reference)
         drawn = _factors(rungs, again, dims, name, reference).T
         ends = np.quantile(drawn, [tail, 1 - tail], axis=0)
-        slopes = _slopes(dims, drawn)
-        low, high = np.quantile(slopes, [tail, 1 - tail])
+        apart = np.array([means[name, d][-1] / means[reference, d][-1] for d in dims])
+        pairs = [(resampled[name, d], resampled[reference, d]) for d in dims]
+        ratios = np.stack([own[:, -1] / other[:, -1] for own, other in pairs], axis=1)
+        apart_ends = np.quantile(ratios, [tail, 1 - tail], axis=0)
+        growth = float(_slopes(dims, apart[None])[0])
+        low, high = np.quantile(_slopes(dims, ratios), [tail, 1 - tail])
         bounded = tuple(math.isinf(needed[name, d]) for d in dims)
-        growth = float(_slopes(dims, middle[None])[0])
         found[name] = Advantage(
             tuple(
                 (float(m), float(a), math.inf if cut else float(b))
                 for m, a, b, cut in zip(middle, *ends, bounded, strict=True)
             ),
             bounded,
-            (growth, float(low), math.inf if bounded[-1] else float(high)),
+            tuple(
+                (float(m), float(a), float(b)) for m, a, b in zip(apart, *apart_ends, strict=True)
+            ),
+            (growth, float(low), float(high)),
             {who: tuple(needed[who, d] for d in dims) for who in (reference, name)},
             tuple(float(means[reference, d][rung]) for d in dims),
         )

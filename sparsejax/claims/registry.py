@@ -261,8 +261,8 @@ CLAIMS = Registry(
         Entry(
             "shallow-against-deep",
             "On binary trees the lift of the tree's own sparse graph reaches an error with fewer "
-            "parameters than a shallow network and than a dense deep one, and its advantage over "
-            "the shallow one grows with the number of inputs.",
+            "parameters than a shallow network and than a dense deep one, and the ratio of the "
+            "shallow one's error to its own at equal parameters grows with the number of inputs.",
             "Poggio, Mhaskar, Rosasco, Miranda, Liao 2017 (arXiv 1611.00740), on approximation; "
             "of trained networks: measured here",
             "sparsejax.claims.shallow_against_deep",

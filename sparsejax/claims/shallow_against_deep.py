@@ -79,8 +79,8 @@ class ShallowAgainstDeep:
     name = "shallow-against-deep"
     statement = (
         "On binary trees the lift of the tree's own sparse graph reaches an error with fewer "
-        "parameters than a shallow network and than a dense deep one, and its advantage over the "
-        "shallow one grows with the number of inputs."
+        "parameters than a shallow network and than a dense deep one, and the ratio of the shallow "
+        "one's error to its own at equal parameters grows with the number of inputs."
     )
     source = (
         "Poggio, Mhaskar, Rosasco, Miranda, Liao 2017 (arXiv 1611.00740), on approximation; of "
@@ -219,7 +219,9 @@ class ShallowAgainstDeep:
             for name, advantage in found.items()
         }
         grown = found["shallow"].growth
-        questions["growth of the shallow network's with inputs, an exponent,"] = (grown, 0.0)
+        questions[
+            "growth with inputs of the shallow network's error over the lift's, an exponent"
+        ] = (grown, 0.0)
         # Of the factors the logarithm is judged, as the exponent is.
         slack = {
             text: tuple(
@@ -262,6 +264,7 @@ class ShallowAgainstDeep:
         summary = {
             "factors": {n: [list(f) for f in a.factors] for n, a in found.items()},
             "growth": {n: list(a.growth) for n, a in found.items()},
+            "error_ratios": {n: [list(r) for r in a.apart] for n, a in found.items()},
             "exponents": {
                 f"{name}, {dims} inputs": list(slope)
                 for (name, dims), slope in self.exponents(config, measurements).items()
@@ -327,7 +330,9 @@ class ShallowAgainstDeep:
                 x, errors = rung_errors(measurements, dims, name, config.parameters)
                 slope = exponents[name, dims]
                 needed = (any_one if name == MATCHED else found[name]).needed[name][k]
-                factor = (1.0, 1.0, 1.0) if name == MATCHED else found[name].factors[k]
+                ones = (1.0, 1.0, 1.0)
+                factor = ones if name == MATCHED else found[name].factors[k]
+                apart = ones if name == MATCHED else found[name].apart[k]
                 rows.append(
                     {
                         "inputs": dims,
@@ -338,6 +343,7 @@ class ShallowAgainstDeep:
                         "parameters for that error": needed,
                         "error": any_one.levels[k],
                         "over the matched": f"{factor[0]:.3g} [{factor[1]:.3g}, {factor[2]:.3g}]",
+                        "error ratio": f"{apart[0]:.3g} [{apart[1]:.3g}, {apart[2]:.3g}]",
                     }
                 )
         return rows

@@ -26,7 +26,7 @@ def draw_errors(
 ) -> Figure:
     """A panel a number of inputs with a point a seed, geometric means and fitted exponents."""
     with paper_style():
-        figure, axes = panels(len(config.dims) + 1, width=3.1, height=3.5)
+        figure, axes = panels(len(config.dims) + 2, width=2.9, height=3.5)
         found = next(iter(advantages.values()))
         every = np.concatenate([np.concatenate(errors) for _, errors in rungs.values()])
         for panel, dims in zip(axes, config.dims, strict=False):
@@ -53,7 +53,7 @@ def draw_errors(
             panel.set_title(f"{dims} inputs")
             panel.legend(loc="lower left", title="learner: exponent, interval", title_fontsize=8)
         axes[0].set_ylabel("squared error / variance of the target")
-        right = axes[-1]
+        right, last = axes[-2:]
         for shift, (name, found) in zip((0.97, 1.03), advantages.items(), strict=False):
             color, marker = _STYLES[name]
             at = np.array(config.dims, float) * shift
@@ -70,17 +70,26 @@ def draw_errors(
                         "", (place, 1.6 * factor), (place, factor),
                         arrowprops={"arrowstyle": "->", "color": color},
                     )  # fmt: skip
-        right.axhline(1, color=GREY, lw=0.8)
-        right.set_xscale("log", base=2)
-        right.set_yscale("log")
-        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        right.yaxis.set_major_formatter("{x:g}")
-        right.yaxis.set_minor_formatter("")
-        right.set_xticks(config.dims, [str(d) for d in config.dims])
-        right.set_xlim(config.dims[0] / 1.3, config.dims[-1] * 1.3)
-        right.set_xlabel("inputs")
-        right.set_ylabel(f"parameters over those of the {config.leaves} lift")
-        right.set_title(f"for its error with {config.reference}\n(arrows: lower bounds)")
+            ratio, low, high = np.array(found.apart).T
+            interval_bars(
+                last, at, ratio, low, high,
+                fmt=f"{marker}-", color=color, capsize=3, ms=5, lw=1.2, label=f"{name} network",
+            )  # fmt: skip
+        for panel in (right, last):
+            panel.axhline(1, color=GREY, lw=0.8)
+            panel.set_xscale("log", base=2)
+            panel.set_yscale("log")
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("")
+            panel.set_xticks(config.dims, [str(d) for d in config.dims])
+            panel.set_xlim(config.dims[0] / 1.3, config.dims[-1] * 1.3)
+            panel.set_xlabel("inputs")
+        last.set_ylabel(f"error / the {config.leaves} lift's")
+        last.set_title(f"with {config.parameters[-1]} parameters")
+        last.legend(loc="upper left")
+        right.set_ylabel(f"parameters / the {config.leaves} lift's")
+        right.set_title(f"for the lift's error with {config.reference}\n(arrows: lower bounds)")
         right.legend(loc="upper left")
         low, high = right.get_ylim()
         right.set_ylim(low, high * (high / low) ** 0.25 if math.isfinite(high) else None)

@@ -126,6 +126,7 @@ def short_flow(kind):
 
 
 @pytest.mark.parametrize("kind", quick(QUICK_FLOWS))
+@pytest.mark.slow
 def test_a_short_flow(kind):
     lift, x, y, flow, rough = short_flow(kind)
     assert flow.status == "completed"

@@ -93,6 +93,7 @@ def wide():
     return found, flow
 
 
+@pytest.mark.slow
 def test_the_promise_holds_along_the_flow_and_says_something(wide):
     found, flow = wide
     bound = found.bound(flow)

@@ -237,6 +237,7 @@ def test_batches_hold_each_trial_once_and_one_condition_and_size_each():
     assert all(len(kind) == 1 for kind in kinds) and max(map(len, batches)) == 64
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_a_flow_s():
     # Dense ones compile faster; sparse ones are among the slow tests.
     first, second = train(TINY, "parameters", 4, [0, 1])

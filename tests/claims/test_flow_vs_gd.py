@@ -161,6 +161,7 @@ def decayed(offset, hessian, t):
     return basis @ (np.exp(-rates * t) * (basis.T @ offset))
 
 
+@pytest.mark.slow
 def test_distances_on_a_quadratic_are_those_of_the_closed_form():
     loss, w, offset, hessian = linear()
     config = dataclasses.replace(SMALL, batch_sizes=(8,), ensembles=40)
@@ -184,6 +185,7 @@ def test_distances_on_a_quadratic_are_those_of_the_closed_form():
     np.testing.assert_allclose(ratios, np.sqrt(0.5), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_time_to_a_loss_on_a_quadratic_is_that_of_the_closed_form():
     loss, w, offset, hessian = linear()
     config = dataclasses.replace(

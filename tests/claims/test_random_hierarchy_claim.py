@@ -114,6 +114,7 @@ def test_test_sentences_are_an_eighth_and_never_trained_on():
         assert len(np.unique(sentences, axis=0)) > 150
 
 
+@pytest.mark.slow
 def test_training_sets_are_nested_and_labels_are_permuted_where_asked():
     rules = draw_rules(jax.random.key(0), HierarchySizes(4, 2, 2))
 

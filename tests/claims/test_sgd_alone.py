@@ -111,6 +111,7 @@ def test_purity_of_random_units_is_that_of_any_grouping():
     np.testing.assert_allclose(found[0], 0.75, atol=0.01)
 
 
+@pytest.mark.slow
 def test_what_is_looked_at_is_there():
     """A network built by hand from two units of each constituent: found, and pure."""
     target, dims = target_of("sums", 10), 10

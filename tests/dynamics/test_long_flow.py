@@ -78,6 +78,7 @@ def test_a_kill_at_any_moment_changes_no_bit(moment, undisturbed, tmp_path, monk
     assert len(writes) == count and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_pieces_of_any_length_are_the_same_steps(undisturbed, tmp_path):
     assert_same_bits(flow(tmp_path / "single", checkpoint_every=1), undisturbed)
     # The program without a host in it takes the same steps, up to how XLA compiles it.

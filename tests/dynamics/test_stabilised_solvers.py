@@ -166,6 +166,7 @@ def test_stability_interval_is_the_published_one(method, stages):
     [RKC2, *(pytest.param(m, marks=pytest.mark.slow) for m in (RKC4, ROCK2, ROCK4))],
     ids=lambda method: method.__name__,
 )
+@pytest.mark.slow
 def test_agrees_with_an_implicit_method_at_all_saved_times(method):
     y0, args = heat(200, 20.0)  # h rho near 1e3 to 1e4
     ts = np.concatenate([[0.0], np.geomspace(1e-4, 0.4, 30)])
@@ -182,6 +183,7 @@ def test_agrees_with_an_implicit_method_at_all_saved_times(method):
     assert int(counts["gradient_evaluations"]) >= 4 * int(counts["steps"] / 4)
 
 
+@pytest.mark.slow
 def test_gradient_flow_of_a_network_agrees_with_lsoda():
     key_x, key_w = jax.random.split(jax.random.key(0))
     x = jax.random.normal(key_x, (30, 3))
@@ -312,6 +314,7 @@ def test_a_fixed_step_beyond_the_largest_stage_count_is_a_failure():
     assert jnp.array_equal(solution.ys[-1], y0)
 
 
+@pytest.mark.slow
 def test_vmap_gives_each_lane_its_own_steps():
     y0, args = heat(40, 8.0)
     ts = jnp.linspace(0, 0.1, 5)
@@ -342,6 +345,7 @@ def test_float32_keeps_its_dtype_and_its_accuracy():
     assert np.abs(np.asarray(solution.ys) - expected).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_forward_derivative_of_the_flow_matches_finite_differences():
     y0, args = heat(20, 8.0)
     direction = jnp.cos(3.0 * jnp.arange(20.0))

@@ -108,6 +108,7 @@ def ensemble():
     return eta, steps, ends(jax.random.split(KEY, 4000))
 
 
+@pytest.mark.slow
 def test_paths_have_the_moments_of_their_equation(ensemble):
     eta, steps, (w, codes, dissipation, ts) = ensemble
     w = np.asarray(w)

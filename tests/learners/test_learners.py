@@ -102,6 +102,7 @@ def test_a_seed_gives_the_same_function_alone_and_in_an_ensemble(name):
     assert sorted(listed) == sorted(names)
 
 
+@pytest.mark.slow
 def test_transformers_are_functions_of_a_key_that_compile_once():
     for name in ("mixing_transformer", "plain_transformer"):
         learner = COUNTED[name][0]()
@@ -179,6 +180,7 @@ def test_gains_give_preactivations_of_variance_one():
     assert not one["h_y->y"].any() and one["h_left->h_y"].any()
 
 
+@pytest.mark.slow
 def test_input_axes_number_the_coordinates():
     """Weights of one coordinate set to zero: the function depends on all others, not on it."""
     for make in ("two_layer", "dense_mlp", "matched", "tree"):

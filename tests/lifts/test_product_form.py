@@ -181,6 +181,7 @@ def temporaries(batch, chunk=None):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_of_the_gradient_is_linear_in_edges_and_batch():
     edges, batch = 2 * 2048 * 8, 64
     once, twice = temporaries(batch), temporaries(2 * batch)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings, strategies as st
 
 import sparsejax as sj
@@ -40,6 +41,7 @@ def values(lift, params, x):
 
 @settings(max_examples=6)
 @given(st.data(), st.sampled_from(("binomial", "regular")), seeds)
+@pytest.mark.slow
 def test_random_sparse_lifts_are_homomorphisms(data, law, seed):
     """1.1: every lifted edge lies over a base edge, once, between the right fibres."""
     module, _ = draw_module(data.draw)
@@ -90,6 +92,7 @@ def test_a_lift_computes_what_the_definition_says_in_any_order(data, density, se
 
 @settings(max_examples=6)
 @given(st.data(), densities, st.integers(1, 2), seeds)
+@pytest.mark.slow
 def test_smaller_lifts_embed_in_larger_ones(data, density, more, seed):
     """1.5: new vertices have in-edges of any weight, and out-edges to old ones of weight zero."""
     module, sizes = draw_module(data.draw)
@@ -112,6 +115,7 @@ def test_smaller_lifts_embed_in_larger_ones(data, density, more, seed):
 
 @settings(max_examples=6)
 @given(st.data(), densities, seeds)
+@pytest.mark.slow
 def test_copies_with_the_same_in_edges_compute_what_they_copy(data, density, seed):
     """1.3: vertices of the total space copy those of the base, in-edges carried bijectively."""
     module, sizes = draw_module(data.draw)

@@ -11,6 +11,7 @@ N, IN_DEGREE = 65536, 16
 
 
 @pytest.mark.parametrize("sample", [sample_regular, sample_binomial])
+@pytest.mark.slow
 def test_drawing_needs_memory_for_the_edges_only(sample):
     compiled = jax.jit(lambda key: sample(key, N, N, IN_DEGREE)).lower(jax.random.key(0)).compile()
     memory = compiled.memory_analysis()

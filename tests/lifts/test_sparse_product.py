@@ -248,6 +248,7 @@ def test_derivatives_without_positions():
     close(sparse, jax.jit(partial(vjp_of_vjp, dense_product))(weights, y, wiring))
 
 
+@pytest.mark.slow
 def test_spread_and_collect_are_adjoint_and_differentiate():
     wiring = bernoulli(6, 5, 2)
     weights, y = draw(wiring, 3)

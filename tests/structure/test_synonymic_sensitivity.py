@@ -21,6 +21,7 @@ def latent(level):
     return represent
 
 
+@pytest.mark.slow
 def test_latents_know_the_synonyms_below_them_and_no_others():
     probe = synonym_probe(TARGET, jax.random.key(0), 200)
     found = probe.of_layers({level: latent(level) for level in (1, 2, 3)}.__getitem__(2))

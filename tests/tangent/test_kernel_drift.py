@@ -94,6 +94,7 @@ def test_bad_kernels_are_refused():
         tangent.LanczosProbe(lambda w, x: x, jnp.ones((3, 2)), jax.random.key(0), samples=0)
 
 
+@pytest.mark.slow
 def test_probes_along_a_flow_are_the_values_computed_afterwards():
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.normal(size=(7, 3))), jnp.asarray(rng.normal(size=(7, 1)))

@@ -132,6 +132,7 @@ def test_diagonal():
     np.testing.assert_allclose(traced, np.einsum("ncc->n", expected), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_vector_products():
     v, kernel = jnp.asarray(RNG.normal(size=(4, 2))), by_hand(X, X2)
     np.testing.assert_allclose(

@@ -80,6 +80,7 @@ def contractions(factors):
     }
 
 
+@pytest.mark.slow
 def test_samples_in_blocks():
     lift, params, kernels = perceptron("binomial")
     expected = sum(kernels.values())
@@ -127,6 +128,7 @@ def arrays():
     "network",
     [arrays, *(pytest.param(network, marks=pytest.mark.slow) for network in (images, attention))],
 )
+@pytest.mark.slow
 def test_maps_of_arrays(network):
     """Where weights are shared the derivatives of that edge are multiplied out."""
     lift, x = network()

@@ -27,6 +27,7 @@ def exact(eps):
     return np.linalg.norm(TRUE) - np.sqrt(eps - NOISE**2)
 
 
+@pytest.mark.slow
 def test_covers_the_closed_form_and_is_not_wide():
     covered, widths = 0, []
     for seed in range(6):

@@ -132,6 +132,7 @@ def test_rules_may_be_asked_for_first_inside_a_trace():
     np.testing.assert_array_equal(fresh.rules.rule_of[1], SMALL.rules.rule_of[1])
 
 
+@pytest.mark.slow
 def test_exchange_leaves_what_it_should():
     target = RandomHierarchy(symbols=4, synonyms=3, levels=3, seed=2)
     rules = target.rules
