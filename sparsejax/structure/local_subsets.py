@@ -73,7 +73,7 @@ def local_subsets(
     Example:
         >>> def normal(rng, n):
         ...     return rng.normal(size=(n, 4))
-        >>> found, _ = local_subsets(lambda x: x[:, 0] * x[:, 1], normal, [(0, 1), (2, 3)], 4000)
+        >>> found, _ = local_subsets(lambda x: x[:, 0] * x[:, 1], normal, [(0, 1), (2, 3)], 40_000)
         >>> found.round(1).tolist()
         [1.0, 0.0]
     """

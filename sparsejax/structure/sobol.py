@@ -48,7 +48,7 @@ def sobol_indices(
     Example:
         >>> def cube(rng, n):
         ...     return rng.choice([-1.0, 1.0], size=(n, 3))
-        >>> found = sobol_indices(lambda x: x[:, 0] * x[:, 1], cube, 2000)
+        >>> found = sobol_indices(lambda x: x[:, 0] * x[:, 1], cube, 20_000)
         >>> found.total.round(1).tolist()
         [1.0, 1.0, 0.0]
     """
