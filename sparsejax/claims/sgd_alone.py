@@ -249,7 +249,7 @@ class SgdAlone:
             for question in ("support", "constituents")
             if row[question] is not None
         ]
-        statuses = [_status(*row[question][2:], goal) for row, question in asked]
+        statuses = [_status(row[question][2], row[question][3], goal) for row, question in asked]
         order = ("violated", "inconclusive", "holds")
         status = min(statuses, key=order.index)
         deciding = [case for case, s in zip(asked, statuses, strict=True) if s == status]

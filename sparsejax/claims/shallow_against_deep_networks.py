@@ -71,7 +71,7 @@ def learner_of(name: str, dims: int, parameters: int, in_degree: int) -> learner
 
     Example:
         >>> [learner_of(name, 8, 500, 4).parameters for name in LEARNERS]
-        [457, 491, 497]
+        [481, 491, 495]
     """
     depth = dims.bit_length() - 1
     if name == MATCHED:

@@ -80,12 +80,12 @@ def _model(features: int, blocks: int, heads: int, outputs: int, causal: bool, d
     Pre-norm blocks: attention, then a perceptron of four times the features; the mean over tokens
     is read out.
     """
-    linen = flax_module("flax.linen")
+    linen: Any = flax_module("flax.linen")
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(dtype)}
     # Reductions in the precision of their input, which strict promotion asks for too.
     norms = {**kinds, "force_float32_reductions": False}
 
-    class PlainTransformer(linen.Module):
+    class PlainTransformer(linen.Module):  # type: ignore[name-defined, misc, unused-ignore]
         @linen.compact
         def __call__(self, x):
             h = linen.Dense(features, name="embed", **kinds)(x)
