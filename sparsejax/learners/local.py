@@ -135,16 +135,16 @@ class _Builder:
         shapes: list[tuple[str, tuple[int, ...], tuple[int, ...], float]] = []
         for number, (places, size, _) in enumerate(self.layers, start=1):
             scale = (1.0 if number == 1 else gain) / math.sqrt(size * channels)
-            shape = (places, size * channels, self.width)
-            shapes.append((f"h{number}", shape, (places, self.width), scale))
+            weights = (places, size * channels, self.width)
+            shapes.append((f"h{number}", weights, (places, self.width), scale))
             channels = self.width
         ends = self.layers[-1][0] * self.width
         shapes.append(("y", (ends, self.outputs), (self.outputs,), gain / math.sqrt(ends)))
         # One draw for all: a program's compilation takes as long for each as for many layers.
         wanted = [
             entry
-            for name, weights, biases, scale in shapes
-            for entry in ((f"{name}/w", weights, scale), (f"{name}/b", biases, self.bias_scale))
+            for name, kernel, biases, scale in shapes
+            for entry in ((f"{name}/w", kernel, scale), (f"{name}/b", biases, self.bias_scale))
         ]
         ends_at = np.cumsum([math.prod(shape) for _, shape, _ in wanted])
         drawn = jnp.split(jax.random.normal(key, (int(ends_at[-1]),)), ends_at[:-1])

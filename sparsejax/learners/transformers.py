@@ -85,7 +85,7 @@ def _model(features: int, blocks: int, heads: int, outputs: int, causal: bool, d
     # Reductions in the precision of their input, which strict promotion asks for too.
     norms = {**kinds, "force_float32_reductions": False}
 
-    class PlainTransformer(linen.Module):
+    class PlainTransformer(linen.Module):  # type: ignore[name-defined, misc, unused-ignore]
         @linen.compact
         def __call__(self, x):
             h = linen.Dense(features, name="embed", **kinds)(x)
