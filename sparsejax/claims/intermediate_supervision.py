@@ -80,8 +80,8 @@ class IntermediateSupervision:
     name = "intermediate-supervision"
     statement = (
         "SGD learns a parity several times sooner when the values of the inner nodes of its "
-        "composition are taught as further outputs; nodes of other samples or of another parity "
-        "do not do that."
+        "composition are taught as further outputs; nodes of other samples and of another parity "
+        "are measured beside."
     )
     source = (
         "Wies, Levine, Shashua, ICLR 2023 (arXiv 2204.02892); Kim, Suzuki, ICLR 2025 "

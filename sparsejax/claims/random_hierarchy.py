@@ -342,9 +342,16 @@ def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dic
     """The parts of the claim with their intervals."""
     found = curves(config, measurements)
     scales = [float(entry[config.scale]) for entry in found.values()]
+
+    def by_language(values: np.ndarray) -> np.ndarray:
+        # Runs of one language share its rules: what is independent are the languages.
+        return values.reshape(config.languages, -1, *values.shape[1:]).mean(axis=1)
+
+    errors = [by_language(entry["errors"][DEEP]) for entry in found.values()]
+    ladders = [entry["samples"] for entry in found.values()]
     fell: Collapse = collapse(
-        [entry["samples"] for entry in found.values()],
-        [entry["errors"][DEEP] for entry in found.values()],
+        ladders,
+        errors,
         scales,
         tolerance=config.tolerance,
         confidence=config.confidence,
@@ -352,7 +359,10 @@ def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dic
     )
     exponent: HittingExponent = hitting_exponent(
         scales,
-        [entry["times"][DEEP] for entry in found.values()],
+        [
+            np.array([samples_to_level(x, row, config.level) for row in rows])
+            for x, rows in zip(ladders, errors, strict=True)
+        ],
         [float(entry["samples"][-1]) for entry in found.values()],
         predicted=1.0,
         tolerance=config.exponent_tolerance,
@@ -364,7 +374,7 @@ def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dic
     level = 1 - (1 - config.confidence) / len(found)
 
     def least(key: str) -> tuple[float, float, float]:
-        rows = [mean_interval(entry[key], level) for entry in found.values()]
+        rows = [mean_interval(by_language(entry[key]), level) for entry in found.values()]
         return min(rows, key=lambda row: row[1])
 
     def ratios(of) -> dict[str, float]:

@@ -270,8 +270,8 @@ CLAIMS = Registry(
         Entry(
             "intermediate-supervision",
             "SGD learns a parity several times sooner when the values of the inner nodes of its "
-            "composition are taught as further outputs; nodes of other samples or of another "
-            "parity do not do that.",
+            "composition are taught as further outputs; nodes of other samples and of another "
+            "parity are measured beside.",
             "Wies, Levine, Shashua, ICLR 2023 (arXiv 2204.02892); Kim, Suzuki, ICLR 2025 "
             "(arXiv 2410.08633)",
             "sparsejax.claims.intermediate_supervision",

@@ -249,7 +249,12 @@ class SgdAlone:
             for question in ("support", "constituents")
             if row[question] is not None
         ]
-        statuses = [_status(row[question][2], row[question][3], goal) for row, question in asked]
+        # That all hold needs no correction; that one of several fails does.
+        corrected = 1 - (1 - config.confidence) / max(len(asked), 1)
+        statuses = []
+        for row, question in asked:
+            count, seeds, low, _ = row[question]
+            statuses.append(_status(low, clopper_pearson(count, seeds, corrected)[1], goal))
         order = ("violated", "inconclusive", "holds")
         status = min(statuses, key=order.index)
         deciding = [case for case, s in zip(asked, statuses, strict=True) if s == status]
@@ -259,9 +264,12 @@ class SgdAlone:
         said = "; ".join(
             f"{r['target']}, {r['learner']}: {q} in {r[q][0]} of {r[q][1]}" for r, q in deciding
         )
-        said = {"holds": "found: ", "violated": "missed: ", "inconclusive": "undecided: "}[
-            status
-        ] + said
+        within = f"within {config.steps} steps"
+        said = {
+            "holds": f"found {within}: ",
+            "violated": f"not found often enough {within}: ",
+            "inconclusive": f"undecided {within}: ",
+        }[status] + said
         if status == "violated":
             kept = [case for case, s in zip(asked, statuses, strict=True) if s == "holds"]
             if kept:

@@ -165,7 +165,9 @@ class TransformersAndStructure:
         for network in config.networks:
             found = of_network(config, measurements, network)
             for part, goal in (("fall", config.fall), ("order", config.order)):
-                interval = mean_interval(found[part], level)
+                # Runs of one language share its rules: what is independent are the languages.
+                by_language = found[part].reshape(config.languages, -1).mean(axis=1)
+                interval = mean_interval(by_language, level)
                 parts[f"{network}: {part}"] = (*interval, goal)
             fall, order = (parts[f"{network}: {part}"] for part in ("fall", "order"))
             error = float(found["error"][:, -1].mean())
@@ -194,12 +196,17 @@ class TransformersAndStructure:
         else:
             status = "holds" if set(statuses.values()) == {"holds"} else "inconclusive"
         # The part that is nearest to its edge, or furthest below it, decides.
-        name = min(parts, key=lambda part: parts[part][1] - parts[part][3])
+        deciding = [part for part in parts if failed or statuses[part] == status]
+        name = min(deciding, key=lambda part: parts[part][1] - parts[part][3])
         middle, low, high, goal = parts[name]
         if status == "inconclusive":
-            runs, away = config.languages * config.runs, abs(middle - goal)
-            needed = "no number of" if away == 0 else f"about {_needed(high - middle, away, runs)}"
-            reasons.append(f"undecided in {name}: {needed} runs would decide")
+            away = abs(middle - goal)
+            needed = (
+                "no number of"
+                if away == 0
+                else f"about {_needed(high - middle, away, config.languages)}"
+            )
+            reasons.append(f"undecided in {name}: {needed} languages would decide")
         budget = {
             "integrator": 0.0,
             "quadrature": 0.0,
@@ -321,7 +328,7 @@ def _by_layer(config: TransformersAndStructureConfig, values: np.ndarray) -> dic
 
 
 def _needed(half: float, away: float, runs: int) -> int:
-    """Runs at which the interval, which shrinks like their root, no longer reaches the goal."""
+    """Languages at which the interval, shrinking like their root, no longer reaches the goal."""
     return int(np.ceil(runs * (half / away) ** 2))
 
 

@@ -53,7 +53,7 @@ def test_judges_what_it_says(made, status):
     verdict = CLAIM.judge(CONFIG, made_up(**made))
     assert verdict.status == status, verdict
     assert set(verdict.error_budget) == BUDGET
-    assert ("runs would decide" in verdict.reason) == (status == "inconclusive")
+    assert ("languages would decide" in verdict.reason) == (status == "inconclusive")
     if status == "holds":
         assert verdict.margin > verdict.total_error
 
