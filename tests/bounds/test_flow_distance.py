@@ -93,6 +93,7 @@ def network():
     return run, *flows(NETWORK, START, with_halves(run.ts))
 
 
+@pytest.mark.slow
 def test_it_holds_for_a_network_at_both_kinds_of_times(network):
     run, flow, fine = network
     bound = flow_distance(NETWORK, run, flow, reference=fine)

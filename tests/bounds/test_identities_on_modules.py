@@ -67,6 +67,7 @@ def quick(names):
 
 
 @pytest.mark.parametrize("kind", quick(QUICK_STATES))
+@pytest.mark.slow
 def test_one_state(kind):
     loss, gradient, r, jacobian, kernel, levels = state(kind)
     np.testing.assert_allclose(loss, r @ r, rtol=1e-12)

@@ -114,6 +114,7 @@ def test_the_promise_holds_along_the_flow_and_says_something(wide):
     assert sj.bounds.compare(found.bound(other), other).status == "not_applicable"
 
 
+@pytest.mark.slow
 def test_the_constant_within_the_ball_is_what_was_promised(wide):
     found, _ = wide
     lift, theta = found.lift, ravel_pytree(found.params)

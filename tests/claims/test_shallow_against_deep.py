@@ -72,6 +72,7 @@ def test_parameters_needed_by_hand():
     np.testing.assert_allclose(found, 100 * 10 ** (np.log(4) / np.log(16)))
 
 
+@pytest.mark.slow
 def test_learners_keep_to_their_parameters():
     for name in LEARNERS:
         assert 0.7 * 400 < learner_of(name, 8, 400, 0).parameters <= 400

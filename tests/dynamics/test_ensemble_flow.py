@@ -74,6 +74,7 @@ def test_other_lanes_of_one_size_are_the_same_program(one_by_one):
     np.testing.assert_allclose(flows.params[0, 0], np.exp(-0.01 * (RATES[0] + 0.5)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lane_ends_where_its_loss_is_down(one_by_one):
     # L = exp(-2 a t) a for equal rates a; met at the start; never met.
     rates = np.array([[1.0, 1.0], [4.0, 4.0], [1.0, 1.0], [1.0, 1.0]])

@@ -442,6 +442,7 @@ def test_a_loss_that_turns_nan_where_its_gradient_does_not():
     assert_nan_behind(flow, shown=6)
 
 
+@pytest.mark.slow
 def test_float32_stays_float32():
     a, y, w0 = (array.astype(np.float32) for array in linear_problem(0))
     loss = sj.squared_loss(linear_model, jnp.asarray(a), jnp.asarray(y))

@@ -332,6 +332,7 @@ def test_vmap_gives_each_lane_its_own_steps():
             assert int(of_lane) == int(getattr(alone.solver_state, name))
 
 
+@pytest.mark.slow
 def test_float32_keeps_its_dtype_and_its_accuracy():
     y0, args = heat(100, 8.0)
     ts = jnp.linspace(0, 0.1, 5)

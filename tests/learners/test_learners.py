@@ -219,6 +219,7 @@ def test_locally_connected_reads_patches_with_weights_of_their_own():
     assert learner.input_axes == {"h1/w": ()}
 
 
+@pytest.mark.slow
 def test_tree_cnn_takes_one_hot_symbols_side_by_side():
     learner = learners.tree_cnn(2, 2, 3, 4)
     f, params = learner.build(KEY)

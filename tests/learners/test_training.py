@@ -186,6 +186,7 @@ def test_controls_teach_other_values_of_the_same_law():
     np.testing.assert_allclose(wrong[:, 1], x[:, 4] * x[:, 5], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_matched_lift_reads_each_node_at_its_own_vertex():
     taught = IntermediateSupervision(TREE, ("left",))
     learner = learners.matched_lift(TREE, 4, nodes=taught.nodes)

@@ -36,6 +36,7 @@ def gated():
     )
 
 
+@pytest.mark.slow
 def test_fibration_by_copies():
     """1.3: copies of vertices whose in-edges are carried bijectively compute what they copy.
 

@@ -9,6 +9,7 @@ import sparsejax as sj
 from sparsejax import lifts
 
 
+@pytest.mark.slow
 def test_function_and_kernel_follow_from_the_lift_by_the_chain_rule():
     module = sj.graphs.mlp(inputs=3, hidden=2, outputs=1)
     lift = sj.random_sparse_lift(jax.random.key(0), module, sizes=9, in_degree=2, law="regular")

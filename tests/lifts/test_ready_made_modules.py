@@ -183,6 +183,7 @@ def one_head():
 
 
 @pytest.mark.parametrize("module", [one_layer(), one_head()], ids=["convolution", "attention"])
+@pytest.mark.slow
 def test_derivatives_of_every_order_agree(module):
     """Forward and reverse mode are transposes; Hessian products are one symmetric matrix."""
     lift = lift_of(module, "sparse", size=2)

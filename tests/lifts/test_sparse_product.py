@@ -395,6 +395,7 @@ def test_transposed_wiring_on_host_and_in_trace_agree():
         jax.jit(transpose_wiring, static_argnums=2)(wiring.predecessors, wiring.present, 11)
 
 
+@pytest.mark.slow
 def test_an_overflown_wiring_gives_nan_and_never_a_wrong_number():
     def sample(capacity):
         return sample_regular(key(0), 5, 5, 3, capacity=capacity)

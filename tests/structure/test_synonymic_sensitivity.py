@@ -44,6 +44,7 @@ def test_it_is_the_ratio_of_means_over_pairs():
         assert float(found[level]) == pytest.approx(change / np.mean(pairs), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_the_same_everywhere_has_none_and_random_functions_have_one():
     probe = synonym_probe(TARGET, jax.random.key(1), 400)
     assert np.isnan(probe(lambda _, x: jnp.ones((len(x), 2)), None)).all()

@@ -38,6 +38,7 @@ def test_zero_loss_is_within_reach_of_a_singular_kernel(points):
     assert far == np.inf
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_finite_is_nan_and_not_zero_or_infinite():
     key = jax.random.key(0)
     targets = X @ WEIGHTS
@@ -77,6 +78,7 @@ def test_a_step_that_is_not_proved_the_shortest_is_not_given(fraction):
     assert np.isnan(found) or 0 < found <= there
 
 
+@pytest.mark.slow
 def test_integer_targets_and_levels_that_are_no_integers():
     targets = np.array([1, 2, 3, 4])
     probe = tangent.KernelProbe(linear, X, targets, top=1, eps=[0.25])

@@ -172,6 +172,7 @@ def test_density_is_exact_where_the_space_is_whole(known):
     np.testing.assert_allclose(second, mean.value + 0.25, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_traces_and_determinant_have_honest_errors(known):
     params, x, matrix, exact = known
     found = tangent.trace_estimates(affine, params, x, jax.random.key(0), samples=200)

@@ -151,6 +151,7 @@ def test_exchange_leaves_what_it_should():
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_sparse_sentences():
     target = RandomHierarchy(symbols=3, synonyms=2, levels=2, classes=2, blanks=1, seed=0)
     assert target.positions == 16 and target.p_max == 2 * (2 * 6) ** 3
@@ -176,6 +177,7 @@ def test_sparse_sentences():
     assert int(rules.latents(broken)[-1][0, 0]) == -2
 
 
+@pytest.mark.slow
 def test_conditional_laws_are_those_of_all_sentences():
     target = RandomHierarchy(symbols=3, synonyms=2, levels=3, seed=4)
     probability, given = label_given_first_tuple(target.rules)
@@ -195,6 +197,7 @@ def test_conditional_laws_are_those_of_all_sentences():
     assert float(tuple_correlation(target.rules)) == pytest.approx(float(everything), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_noise_and_correlation_are_what_samples_have():
     rules = draw_rules(jax.random.key(3), HierarchySizes(symbols=6, synonyms=3, levels=2))
 
@@ -211,6 +214,7 @@ def test_noise_and_correlation_are_what_samples_have():
 
 
 @pytest.mark.parametrize(("symbols", "synonyms", "levels"), [(16, 4, 2), (16, 8, 2), (16, 4, 3)])
+@pytest.mark.slow
 def test_correlations_cross_the_noise_at_p_star(symbols, synonyms, levels):
     sizes = HierarchySizes(symbols, synonyms, levels)
     keys = jax.random.split(jax.random.key(0), 20)
