@@ -11,6 +11,8 @@ from sparsejax.claims.information_exponent import foretold, stop_of
 from sparsejax.claims.scaling import within
 from sparsejax.claims.spherical_runs import OnHemisphere, link_of, population_time, step_of
 
+from .any_claim import assert_settings_are_valid
+
 CLAIM = CLAIMS["information-exponent"]
 CONFIG = CLAIM.Config()
 SMALL = CLAIM.Config(orders=(1,), dims=(6, 8), step_sizes=(0.1,), seeds=2)
@@ -152,9 +154,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"], SMALL):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM, SMALL)
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from sparsejax.claims.intermediate_supervision import (
     supervision,
 )
 
+from .any_claim import assert_settings_are_valid, measured
+
 CLAIM = CLAIMS["intermediate-supervision"]
 CONFIG = CLAIM.Config()
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
@@ -101,12 +103,8 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"]):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM)
     assert CLAIM.control(CONFIG).taught == "shuffled"
-    names = [trial.name for trial in CLAIM.trials(CLAIM.presets["paper"])]
-    assert len(set(names)) == len(names)
 
 
 @pytest.mark.slow
@@ -115,10 +113,7 @@ def test_a_parity_of_three_is_learned_sooner_with_its_nodes_and_not_with_others(
         dims=10, bits=3, width=64, steps=10_000, seeds=6, beside=("shuffled",), factor=1.1
     )
     CLAIM.validate(config)
-    found = {}
-    for batch in CLAIM.batches(config, CLAIM.trials(config)):
-        for trial, values in zip(batch, CLAIM.measure_batch(config, batch), strict=True):
-            found[trial.name] = values
+    found = measured(CLAIM, config)
     verdict = CLAIM.judge(config, found)
     assert verdict.status == "holds", verdict.reason
     assert verdict.summary["low"]["two-layer, all"] > verdict.summary["high"]["two-layer, shuffled"]

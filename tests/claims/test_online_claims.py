@@ -10,6 +10,8 @@ from sparsejax.claims import CLAIMS
 from sparsejax.claims.early_stages import early_weights
 from sparsejax.claims.online_claim import orders, trial_name
 
+from .any_claim import assert_settings_are_valid, measured
+
 STAIRCASE = CLAIMS["merged-staircase"]
 SHARED = CLAIMS["shared-against-disjoint"]
 STAGES = CLAIMS["stagewise-learning"]
@@ -187,13 +189,7 @@ def test_stages_are_judged_by_order_distance_and_first_moments(made, status):
 
 @pytest.mark.parametrize("claim", [STAIRCASE, SHARED, STAGES])
 def test_defaults_controls_and_presets_are_valid(claim):
-    for config in (claim.Config(), *claim.presets.values()):
-        claim.validate(config)
-        claim.validate(claim.control(config))
-        names = [trial.name for trial in claim.trials(config)]
-        assert len(set(names)) == len(names)
-        batched = [t.name for batch in claim.batches(config, claim.trials(config)) for t in batch]
-        assert sorted(batched) == sorted(names)
+    assert_settings_are_valid(claim)
 
 
 @pytest.mark.parametrize(
@@ -229,10 +225,7 @@ def test_bad_settings_are_refused(claim, change, said):
 def test_small_runs_measure_what_they_say(claim):
     config = claim.Config(dims=(10, 12), width=8, batch=8, seeds=2, steps=40)
     claim.validate(config)
-    found = {}
-    for batch in claim.batches(config, claim.trials(config)):
-        for trial, values in zip(batch, claim.measure_batch(config, batch), strict=True):
-            found[trial.name] = values
+    found = measured(claim, config)
     verdict = claim.judge(config, found)
     assert verdict.status in ("inconclusive", "violated")
     claim.draw(config, found, verdict)

@@ -13,6 +13,8 @@ from sparsejax.claims.lift_ensemble import lift_ensemble, parameter_count, size_
 from sparsejax.claims.parameter_convergence import lift_tails, of_kind, save_times
 from sparsejax.claims.tail_exponent import Tail, agreed, tail_exponent
 
+from .any_claim import assert_settings_are_valid
+
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 CLAIM = CLAIMS["parameter-convergence"]
 SMALL = CLAIM.Config(
@@ -265,9 +267,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CLAIM.Config(), CLAIM.presets["paper"], SMALL):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM, SMALL)
 
 
 @pytest.mark.slow

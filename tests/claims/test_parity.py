@@ -11,6 +11,8 @@ from sparsejax.claims.parity import parities, progress_at_end
 from sparsejax.claims.parity_runs import SignNetwork, _neuron_gradients, closed_form
 from sparsejax.targets import cube_cubature
 
+from .any_claim import assert_settings_are_valid
+
 CLAIM = CLAIMS["parity"]
 CONFIG = CLAIM.Config()
 SMALL = CLAIM.Config(dims=(6, 8), harder_dims=8, width=20, steps=400, record_every=20, seeds=2)
@@ -128,9 +130,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"], SMALL):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM, SMALL)
 
 
 def test_the_control_runs_until_the_claim_is_long_through():

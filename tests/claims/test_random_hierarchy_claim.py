@@ -19,6 +19,8 @@ from sparsejax.claims.hierarchy_languages import (
 from sparsejax.claims.random_hierarchy import chance, ladder, named, settings
 from sparsejax.targets import HierarchySizes, RandomHierarchy, draw_rules
 
+from .any_claim import assert_settings_are_valid, measured
+
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 CLAIM = CLAIMS["random-hierarchy"]
 CONFIG = CLAIM.Config()
@@ -166,18 +168,13 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"], SMALL):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM, SMALL)
 
 
 @pytest.mark.slow
 def test_small_languages_are_measured():
     trials = CLAIM.trials(SMALL)
-    found = {}
-    for batch in CLAIM.batches(SMALL, trials):
-        for trial, values in zip(batch, CLAIM.measure_batch(SMALL, batch), strict=True):
-            found[trial.name] = values
+    found = measured(CLAIM, SMALL)
     one = found[trials[0].name]
     assert one["error"].shape == (2,) and one["sensitivity"].shape == (2, 2)
     again = CLAIM.measure(SMALL, trials[0])

@@ -18,6 +18,8 @@ from sparsejax.claims.constituent_alignment import (
 )
 from sparsejax.claims.sgd_alone_networks import Look, NoisySample, learner_of, target_of
 
+from .any_claim import assert_settings_are_valid, measured
+
 CLAIM = CLAIMS["sgd-alone"]
 CONFIG = CLAIM.Config()
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
@@ -170,11 +172,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"]):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
-    names = [trial.name for trial in CLAIM.trials(CLAIM.presets["paper"])]
-    assert len(set(names)) == len(names)
+    assert_settings_are_valid(CLAIM)
 
 
 @pytest.mark.slow
@@ -184,10 +182,7 @@ def test_small_networks_are_measured_and_the_control_finds_nothing():
         width=32, steps=2000, seeds=4,
     )  # fmt: skip
     for chosen, finds in ((config, True), (CLAIM.control(config), False)):
-        found = {}
-        for batch in CLAIM.batches(chosen, CLAIM.trials(chosen)):
-            for trial, values in zip(batch, CLAIM.measure_batch(chosen, batch), strict=True):
-                found[trial.name] = values
+        found = measured(CLAIM, chosen)
         rows = {row["penalty"]: row for row in CLAIM.cells(chosen, found)}
         assert (rows["none"]["support"][0] == 4) == finds
         assert CLAIM.judge(chosen, found).status != "holds"  # four seeds are too few

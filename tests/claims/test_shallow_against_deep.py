@@ -11,6 +11,8 @@ from sparsejax.claims.shallow_against_deep_networks import LEARNERS, learner_of,
 from sparsejax.learners import locally_connected, matched_lift
 from sparsejax.targets import binary_tree
 
+from .any_claim import assert_settings_are_valid, measured
+
 CLAIM = CLAIMS["shallow-against-deep"]
 CONFIG = CLAIM.Config()
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
@@ -118,19 +120,13 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_and_control_are_valid():
-    CLAIM.validate(CONFIG)
-    CLAIM.validate(CLAIM.control(CONFIG))
-    names = [trial.name for trial in CLAIM.trials(CLAIM.presets["paper"])]
-    assert len(set(names)) == len(names)
+    assert_settings_are_valid(CLAIM)
 
 
 @pytest.mark.slow
 def test_small_networks_are_measured():
     config = CLAIM.Config(dims=(4, 8), parameters=(100, 200, 400), steps=2000, seeds=2)
-    found = {}
-    for batch in CLAIM.batches(config, CLAIM.trials(config)):
-        for trial, values in zip(batch, CLAIM.measure_batch(config, batch), strict=True):
-            found[trial.name] = values
+    found = measured(CLAIM, config)
     verdict = CLAIM.judge(config, found)
     assert verdict.status in ("holds", "violated", "inconclusive")
     assert all(0 < float(v["error"]) < 0.9 for v in found.values())

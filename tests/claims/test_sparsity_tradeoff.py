@@ -13,6 +13,8 @@ from sparsejax.claims.inference_cost import bytes_held, inference_costs, product
 from sparsejax.claims.loss_comparison import times_to_level
 from sparsejax.claims.sparsity_tradeoff import _inference, latency_ratios
 
+from .any_claim import assert_settings_are_valid
+
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 CLAIM = CLAIMS["sparsity-tradeoff"]
 CONFIG = CLAIM.Config(in_degrees=(2, 4), inference_parameters=(600,))
@@ -167,9 +169,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CLAIM.Config(), CLAIM.presets["paper"], SMALL):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM, SMALL)
     assert CLAIM.control(CLAIM.Config()).in_degrees == (1,)
 
 

@@ -11,6 +11,8 @@ from sparsejax import learners
 from sparsejax.claims import CLAIMS
 from sparsejax.claims.hierarchy_layers import layer_names, streams
 
+from .any_claim import assert_settings_are_valid
+
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 CLAIM = CLAIMS["transformers-and-structure"]
 CONFIG = CLAIM.Config()
@@ -115,9 +117,7 @@ def test_bad_settings_are_refused(change, said):
 
 
 def test_defaults_control_and_preset_are_valid():
-    for config in (CONFIG, CLAIM.presets["paper"]):
-        CLAIM.validate(config)
-        CLAIM.validate(CLAIM.control(config))
+    assert_settings_are_valid(CLAIM)
     assert CLAIM.control(CONFIG).shuffled
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from sparsejax.claims import CLAIMS, pac_convergence
 
+from ..any_claim import measured
+
 SMALL = {
     "pac-convergence": {
         "targets": ("parity",),
@@ -44,10 +46,7 @@ def run(name):
     claim = CLAIMS[name]
     config = claim.Config(**SMALL[name])
     claim.validate(config)
-    measurements = {}
-    for batch in claim.batches(config, claim.trials(config)):
-        for trial, arrays in zip(batch, claim.measure_batch(config, batch), strict=True):
-            measurements[trial.name] = arrays
+    measurements = measured(claim, config)
     assert list(measurements) == [trial.name for trial in claim.trials(config)]
     return claim, config, measurements, claim.judge(config, measurements)
 
