@@ -23,4 +23,4 @@ from sparsejax.bounds.readout_certificate import (
 )
 from sparsejax.bounds.stochastic_descent import stochastic_descent as stochastic_descent
 from sparsejax.bounds.tangent import tangent as tangent, tangent_constants as tangent_constants
-from sparsejax.bounds.verdict import Verdict as Verdict
+from sparsejax.bounds.verdict import PARTS as PARTS, Verdict as Verdict

@@ -5,6 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+PARTS = ("integrator", "quadrature", "sampling", "floating_point")
+"""What an error budget is made of, each part zero where there is none."""
+
 STATUSES = ("holds", "violated", "inconclusive", "not_applicable")
 
 

@@ -1,9 +1,12 @@
 """How claims put trials together that one compiled program measures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int, Key
 
 from sparsejax.claims.claim import Trial
 
@@ -25,6 +28,18 @@ def together(trials: list[Trial], *names: str, at_most: int | None = None) -> li
         for group in groups.values()
         for first in range(0, len(group), at_most or len(group))
     ]
+
+
+def lane_keys(base: Key[Array, ""], numbers: Sequence[int] | Int[Array, " n"]) -> Array:
+    """A key for each of these numbers, whichever others there are.
+
+    Example:
+        >>> base = jax.random.key(0)
+        >>> bool(lane_keys(base, [3, 5])[1] == lane_keys(base, [5])[0])
+        True
+    """
+    numbers = jnp.asarray(numbers).astype(jnp.uint32)
+    return jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers)
 
 
 class EachTrialByItself:

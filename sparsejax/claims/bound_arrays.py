@@ -4,9 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sparsejax.bounds import Bound, Verdict
-
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
+from sparsejax.bounds import PARTS, Bound, Verdict
 
 
 def bound_arrays(prefix: str, bound: Bound, verdict: Verdict, count: int) -> dict[str, np.ndarray]:

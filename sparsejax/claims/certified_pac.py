@@ -11,9 +11,9 @@ import scipy.optimize
 from jaxtyping import Float
 
 from sparsejax import bounds
-from sparsejax.bounds import ReadoutCertificate, Verdict
+from sparsejax.bounds import PARTS, ReadoutCertificate, Verdict
 from sparsejax.bounds.feature_drift import covered_by_drift, readout_edges
-from sparsejax.claims.bound_arrays import PARTS, bound_arrays, budget_of, decisive
+from sparsejax.claims.bound_arrays import bound_arrays, budget_of, decisive
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.setting import LiftSetting, Problem, check_setting, problem
 from sparsejax.claims.size_ladder import ladder_trials, trial_size

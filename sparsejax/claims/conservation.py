@@ -11,14 +11,13 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from sparsejax import graphs, lifts
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.dynamics import gradient_descent, gradient_flow, sharpness, squared_loss
 
 REFINEMENT = 10.0
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 _SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
 
 

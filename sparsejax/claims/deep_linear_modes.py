@@ -11,13 +11,12 @@ import scipy.stats
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import GREY, PALETTE, panels, paper_style
 from sparsejax.dynamics import gradient_flow
 
 REFINEMENT = 10.0
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,12 @@ from sparsejax.claims.matched_lifts import (
     train,
 )
 from sparsejax.claims.setting import LiftSetting, check_setting
-from sparsejax.claims.statistics import clopper_pearson, median_hitting_time, underpowered
+from sparsejax.claims.statistics import (
+    clopper_pearson,
+    median_hitting_time,
+    underpowered,
+    with_interval,
+)
 
 # Lifts that are trained together at most: what a kill loses.
 BATCH = 64
@@ -252,7 +257,9 @@ class DenseLifts:
                 apart = contrasts[condition][str(size)] if condition in MATCHES else None
                 apart_words = answer = "-"
                 if apart is not None:
-                    apart_words = _triple([apart[name] for name in ("difference", "low", "high")])
+                    apart_words = with_interval(
+                        *(apart[name] for name in ("difference", "low", "high")), digits=".2f"
+                    )
                     answer = f"{apart['answer']}, p = {apart['p_value']:.2g}"
                 kind = condition if condition == SPARSE else f"dense, equal {condition}"
                 rows.append(
@@ -261,11 +268,11 @@ class DenseLifts:
                         "lifts": f"{kind}: {found['vertices_per_layer']}",
                         "parameters": round(found["parameters"]),
                         "reached": f"{found['reached']} of {found['lifts']}",
-                        "fraction": _triple(found["fraction"]),
+                        "fraction": with_interval(*found["fraction"], digits=".2f"),
                         "sparse - dense": apart_words,
                         "sparse is": answer,
-                        "flow time": _triple(found["time"], "0f"),
-                        "gradients": _triple(found["gradients"], "0f"),
+                        "flow time": with_interval(*found["time"], digits=".0f"),
+                        "gradients": with_interval(*found["gradients"], digits=".0f"),
                         "loss": found["final_loss"][0],
                         "test loss": found["test_loss"][0],
                     }
@@ -321,12 +328,7 @@ def _said(found: Contrast) -> str:
 
 
 def _interval(found: Contrast) -> str:
-    return f"{found.difference:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _triple(values: list[float], digits: str = "2f") -> str:
-    middle, low, high = (f"{value:.{digits}}" for value in values)
-    return f"{middle} [{low}, {high}]"
+    return with_interval(found.difference, found.low, found.high, digits=".2f")
 
 
 CLAIM = DenseLifts()

@@ -10,13 +10,12 @@ import scipy.optimize
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREEN, GREY, RED, panels, paper_style
 from sparsejax.dynamics import gradient_flow
 
 REFINEMENT = 10.0
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,12 @@ import optax
 from matplotlib.figure import Figure
 
 from sparsejax import bounds
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.dynamics import gradient_descent, sharpness
 
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 # One optimiser for all step sizes, which then run through one compiled program.
 _SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
 _COLORS = {"holds": BLUE, "not_applicable": ORANGE, "violated": RED, "inconclusive": GREY}

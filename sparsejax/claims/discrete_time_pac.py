@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import targets
 from sparsejax.bounds import Verdict
-from sparsejax.claims.batching import together
+from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.discrete_time_pac_figure import draw_phases
 from sparsejax.claims.pac import (
@@ -325,7 +325,7 @@ def _descents(
 ) -> tuple[np.ndarray, Any]:
     """For every lift the loss at the end and its error, and the last parameters."""
     base = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), _SAMPLES_KEY), batch)
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(drawn.numbers)
+    keys = lane_keys(base, drawn.numbers)
     params, saved = drawn.params, []
     # The coordinates of the parity; none for the tree.
     order = config.parity_order if condition.target == "parity" else 0

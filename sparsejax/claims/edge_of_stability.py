@@ -11,12 +11,11 @@ from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from sparsejax import graphs, lifts
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, RED, panels, paper_style
 from sparsejax.dynamics import SquaredLoss, gradient_descent, sharpness_along, squared_loss
 
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 DIGITS = 1797
 _SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
 

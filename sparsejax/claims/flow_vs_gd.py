@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims import flow_vs_gd_figure
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.descent_orders import (
@@ -21,7 +21,6 @@ from sparsejax.claims.descent_orders import (
 from sparsejax.claims.setting import LiftSetting, check_setting, problem
 from sparsejax.claims.time_to_loss import costs, largest_stable, measure_time_to_loss, said
 
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 ORDERS, TIMES = "orders", "time-to-loss"
 
 

@@ -23,7 +23,7 @@ from sparsejax.claims.scaling import (
     within,
 )
 from sparsejax.claims.spherical_runs import length_of, link_of, measure_spherical, target_of
-from sparsejax.claims.statistics import log_log_slope
+from sparsejax.claims.statistics import log_log_slope, with_interval
 from sparsejax.targets import hermite_index, predicted
 
 
@@ -250,7 +250,7 @@ class InformationExponent:
                 "low": median.low,
                 "high": median.high,
                 "censored": f"{censored}/{config.seeds}",
-                "exponent": f"{found.slope:.3g} [{found.low:.3g}, {found.high:.3g}]",
+                "exponent": with_interval(found.slope, found.low, found.high),
                 "theory": foretold(order, config.dims),
             }
             for order, found in self.exponents(config, measurements).items()

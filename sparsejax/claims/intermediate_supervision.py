@@ -9,20 +9,23 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from matplotlib.figure import Figure
 
 from sparsejax import learners
 from sparsejax.bounds import Verdict
-from sparsejax.claims.batching import together
+from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.intermediate_supervision_figure import draw_times
+from sparsejax.claims.optimisers import sgd_of
 from sparsejax.claims.statistics import (
     TimeRatio,
-    lifts_to_place_slope,
+    decided,
+    lifts_to_place_estimate,
     median_hitting_time,
     time_ratio,
     underpowered,
+    with_interval,
+    worst_of,
 )
 from sparsejax.dynamics import fresh, online_ensemble
 from sparsejax.structure import WalshProbe, cube_inputs
@@ -158,7 +161,7 @@ class IntermediateSupervision:
         base = jax.random.key(config.seed)
         # Seeds differ between learners, and are those of all conditions of one.
         base = jax.random.fold_in(base, LEARNERS.index(given["learner"]))
-        numbers = jnp.asarray([trial.parameters["number"] for trial in trials])
+        numbers = [trial.parameters["number"] for trial in trials]
         support = taught.target.support
         inputs = cube_inputs(
             jax.random.fold_in(jax.random.key(config.seed), _EVALUATION_KEY),
@@ -169,9 +172,9 @@ class IntermediateSupervision:
         runs = online_ensemble(
             learner.build,
             fresh(taught.sample, config.batch_size, jnp.float32),
-            optax.sgd(config.step_size),
+            sgd_of(config.step_size),
             config.steps,
-            jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers),
+            lane_keys(base, numbers),
             loss=taught.loss,
             probes={"coefficient": WalshProbe((support,), inputs)},
             record_every=config.steps // RECORDS,
@@ -209,9 +212,11 @@ class IntermediateSupervision:
             name for name, v in measurements.items() if str(v["status"]) in ("diverged", "nan")
         ]
         found = {learner: rows[config.taught] for learner, rows in ratios.items()}
-        statuses = {learner: _status(config, ratio) for learner, ratio in found.items()}
-        order = ("violated", "inconclusive", "holds")
-        status = min(statuses.values(), key=order.index)
+        statuses = {
+            learner: decided(ratio.low, ratio.high, config.factor, strictly=True)
+            for learner, ratio in found.items()
+        }
+        status = worst_of(statuses.values())
         worst = min(
             (learner for learner, s in statuses.items() if s == status),
             key=lambda learner: found[learner].ratio,
@@ -237,8 +242,8 @@ class IntermediateSupervision:
             f"{c} {_said(r)}" for c, r in ratios[worst].items() if c in config.beside
         )
         if status == "inconclusive":
-            needed = lifts_to_place_slope(
-                estimate, min(_log(ratio.low), estimate), _log(ratio.high), config.seeds, goal
+            needed = lifts_to_place_estimate(
+                estimate, _log(ratio.low), _log(ratio.high), config.seeds, goal
             )
             lifts = underpowered(needed, config.seeds).replace("lifts", "seeds")
             said += f", which does not decide {config.factor:g}; {lifts}"
@@ -374,19 +379,13 @@ def _times(measurements: Measurements, learner: str, condition: str) -> np.ndarr
     return np.array([float(v["time"]) for n, v in measurements.items() if n.startswith(prefix)])
 
 
-def _status(config: IntermediateSupervisionConfig, ratio: TimeRatio) -> str:
-    if ratio.low > config.factor:
-        return "holds"
-    return "violated" if ratio.high < config.factor else "inconclusive"
-
-
 def _log(ratio: float) -> float:
     return math.log(ratio) if ratio > 0 else -math.inf
 
 
 def _said(ratio: TimeRatio) -> str:
     least = "at least " if ratio.bounded else ""
-    return f"{least}{ratio.ratio:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]"
+    return least + with_interval(ratio.ratio, ratio.low, ratio.high)
 
 
 CLAIM = IntermediateSupervision()

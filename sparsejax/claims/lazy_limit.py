@@ -13,16 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from sparsejax import graphs, lifts
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.drawing import BLUE, GREY, ORANGE, RED, panels, paper_style
 from sparsejax.claims.setting import LiftSetting, check_setting, mean_field
-from sparsejax.claims.statistics import jackknife_slope_interval, log_log_slope
+from sparsejax.claims.statistics import jackknife_slope_interval, log_log_slope, with_interval
 from sparsejax.dynamics import gradient_flow, squared_loss
 from sparsejax.tangent import ntk
 
 KINDS = ("dense", "sparse")
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 # Proved for the drift, as an upper bound; known for the spread.
 DRIFT_PROVED, SPREAD_KNOWN = -0.5, -0.5
 # The share of the initial loss that dense lifts of every size have to learn, on average.
@@ -70,7 +69,7 @@ class Exponent:
         return (self.high - self.low) / 2
 
     def __str__(self) -> str:
-        return f"{self.slope:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return with_interval(self.slope, self.low, self.high, digits=".2f")
 
 
 class LazyLimit:

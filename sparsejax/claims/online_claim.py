@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.online_setting import measure_online, targets_of
@@ -95,6 +95,6 @@ def if_diverged(measurements: Measurements, summary: dict[str, Any]) -> Verdict 
     failed = sum(str(v.get("status")) in ("diverged", "nan") for v in measurements.values())
     if not failed:
         return None
-    budget = dict.fromkeys(("integrator", "quadrature", "sampling", "floating_point"), 0.0)
+    budget = dict.fromkeys(PARTS, 0.0)
     reason = f"{failed} runs diverged: a smaller step size is needed"
     return Verdict("not_applicable", False, np.nan, budget, reason, summary)

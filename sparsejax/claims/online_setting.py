@@ -1,7 +1,6 @@
 """What claims about online SGD share: network, fresh samples, and shares of terms learned."""
 
 import dataclasses
-import functools
 import math
 import zlib
 from collections.abc import Sequence
@@ -11,9 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PyTree
 
+from sparsejax.claims.batching import lane_keys
+from sparsejax.claims.optimisers import sgd_of
 from sparsejax.dynamics import fresh, online_ensemble
 from sparsejax.learners import Learner, two_layer
 from sparsejax.structure import WalshProbe, cube_inputs
@@ -92,12 +92,6 @@ class LearnedShares(eqx.Module):
         return found / self.coefficients.astype(found.dtype)
 
 
-@functools.cache
-def sgd_of(step_size: float) -> optax.GradientTransformation:
-    """One optimiser a step size: an equal one made anew would compile anew."""
-    return optax.sgd(step_size)
-
-
 def builder(config: OnlineSetting, dims: int) -> Any:
     """`build(key)` of the network."""
     if config.output_scaling == "plain":
@@ -118,9 +112,7 @@ def measure_online(
     base = jax.random.fold_in(
         jax.random.key(config.seed), zlib.crc32(f"{target.formula} of {target.dims}".encode())
     )
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(
-        jnp.asarray(numbers, jnp.uint32)
-    )
+    keys = lane_keys(base, numbers)
     backgrounds = max(EVALUATION_POINTS // 2 ** len(target.support), 1)
     inputs = cube_inputs(
         jax.random.fold_in(base, 2**32 - 1), backgrounds, target.dims, target.support

@@ -16,6 +16,7 @@ from sparsejax.claims.finite_length import LiftTail, finite_length
 from sparsejax.claims.lift_ensemble import lift_ensemble, parameter_count, size_of
 from sparsejax.claims.parameter_convergence_figure import draw_flows
 from sparsejax.claims.setting import LiftSetting, check_setting, check_sizes
+from sparsejax.claims.statistics import with_interval
 from sparsejax.claims.tail_exponent import agreed, tail_exponent
 from sparsejax.dynamics import LogisticLoss, SquaredLoss, Stop, Trajectory, gradient_flows
 
@@ -361,7 +362,7 @@ def _well(flow: Trajectory) -> np.ndarray:
 def _said(values: list[float]) -> str:
     """A median with its quartiles."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
+    return with_interval(middle, low, high)
 
 
 CLAIM = ParameterConvergence()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.online_claim import if_diverged
@@ -25,14 +25,14 @@ from sparsejax.claims.scaling import (
     verdict_of,
     within,
 )
-from sparsejax.claims.scaling.statements import RANK
 from sparsejax.claims.statistics import (
-    lifts_to_place_slope,
+    RANK,
+    lifts_to_place_estimate,
     mean_interval,
     median_hitting_time,
+    with_interval,
 )
 
-BUDGET = ("integrator", "quadrature", "sampling", "floating_point")
 # Coins never end a run early, so that the control costs whatever it is given. By the default
 # setting all parities are learned by then, twice over: the slowest of 20 runs each had taken 355,
 # 816, 1274 and 2663 steps at n = 10, 20, 30 and 50, and 1964 at n = 20, k = 4; here it is 5000.
@@ -193,7 +193,7 @@ class Parity:
         if min(everywhere) < 1:
             reason = "some losses leave their plateau before the second look: look more often"
             return Verdict(
-                "not_applicable", False, math.nan, dict.fromkeys(BUDGET, 0.0), reason, summary
+                "not_applicable", False, math.nan, dict.fromkeys(PARTS, 0.0), reason, summary
             )
         return verdict_of(self.statements(config, measurements, exponent), summary)
 
@@ -222,7 +222,8 @@ class Parity:
                     f"relevant weights have moved {math.exp(middle):.2f} [{math.exp(low):.2f}, "
                     f"{math.exp(high):.2f}] times as far as the rest when the loss leaves its "
                     f"plateau at n = {n}, k = {k}",
-                    middle, low, high, goal, len(runs), _needed(middle, low, high, len(runs), goal),
+                    middle, low, high, goal, len(runs),
+                    lifts_to_place_estimate(middle, low, high, len(runs), goal),
                 )
             )  # fmt: skip
         learned = [math.isfinite(run["learned"]) for run in measurements.values()]
@@ -247,7 +248,7 @@ class Parity:
         if math.isnan(slope):
             return Statement(said, math.nan, -math.inf, math.inf, 0.0, config.seeds, math.nan)
         goal = -float(config.order)
-        needed = _needed(-slope, -high, -low, config.seeds, goal)
+        needed = lifts_to_place_estimate(-slope, -high, -low, config.seeds, goal)
         return Statement(said, -slope, -high, -low, goal, config.seeds, needed)
 
     def level(self, config: ParityConfig) -> float:
@@ -343,12 +344,8 @@ def _closest(statements: list[Statement]) -> Statement:
     return min(statements, key=lambda s: (RANK.index(s.status), s.slack))
 
 
-def _needed(middle: float, low: float, high: float, runs: int, goal: float) -> float | int:
-    return lifts_to_place_slope(middle, min(low, middle), max(high, middle), runs, goal)
-
-
 def _said(row: dict[str, Any], name: str) -> str:
-    return f"{row[name]:.4g} [{row[f'{name}_low']:.4g}, {row[f'{name}_high']:.4g}]"
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=".4g")
 
 
 CLAIM = Parity()

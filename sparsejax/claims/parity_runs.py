@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
+from sparsejax.claims.batching import lane_keys
 from sparsejax.claims.online_setting import sgd_of
 from sparsejax.dynamics import fresh, online_ensemble
 from sparsejax.dynamics.sample_losses import hinge
@@ -114,9 +115,7 @@ def measure_parity(
     """
     target = parity(dims, order) if config.labels == "parity" else Coins(dims)
     base = functools.reduce(jax.random.fold_in, (dims, order), jax.random.key(config.seed))
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(
-        jnp.asarray(numbers, jnp.uint32)
-    )
+    keys = lane_keys(base, numbers)
     x_key, g_key = jax.random.split(jax.random.fold_in(base, 2**32 - 1))
     evaluation = Evaluation(*target.sample(x_key, EVALUATION, config.precision))
     support = tuple(range(1, order + 1))

@@ -1,14 +1,12 @@
 """How many samples a random hierarchy takes: deep networks by P*, shallow ones more."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from matplotlib.figure import Figure
 
 from sparsejax import learners
@@ -22,16 +20,23 @@ from sparsejax.claims.hierarchy_languages import (
     drawn_language,
     language_keys,
     probes_of,
-    samples_to_level,
+)
+from sparsejax.claims.optimisers import adam_of
+from sparsejax.claims.random_hierarchy_curves import (
+    DEEP,
+    SHALLOW,
+    curves,
+    ladder,
+    named,
+    settings,
+    summarised,
 )
 from sparsejax.claims.random_hierarchy_figure import draw_hierarchies
-from sparsejax.claims.scaling import Collapse, HittingExponent, collapse, hitting_exponent
-from sparsejax.claims.statistics import mean_interval
+from sparsejax.claims.statistics import decided, worst_of
 from sparsejax.dynamics import online_ensemble
 from sparsejax.targets import HierarchySizes, tuple_correlation, tuple_crossing
 
 RECORD_EVERY = 100
-DEEP, SHALLOW = "deep", "shallow"
 # Lanes end early at this share of the level: what is left of the error is then the less.
 ENOUGH = 0.25
 
@@ -192,6 +197,7 @@ class RandomHierarchyClaim:
         """Holds where all four parts do; the collapse has the margin."""
         found = summarised(config, measurements)
         fell, exponent = found["collapse"], found["exponent"]
+        gap, fall = found["gap"], found["fall"]
         parts = {
             "collapse": {"consistent": "holds", "refuted": "violated"}.get(
                 fell.status, "inconclusive"
@@ -199,17 +205,14 @@ class RandomHierarchyClaim:
             "exponent": {"consistent": "holds", "refuted": "violated"}.get(
                 exponent.status, "inconclusive"
             ),
-            "depth": _sign(*found["gap"]),
-            "synonyms": _sign(*(value - 0.5 for value in found["fall"])),
+            "depth": decided(gap[1], gap[2], strictly=True),
+            "synonyms": decided(fall[1], fall[2], 0.5, strictly=True),
         }
         if found["failed"]:
             status = "not_applicable"
-        elif "violated" in parts.values():
-            status = "violated"
         else:
-            status = "holds" if set(parts.values()) == {"holds"} else "inconclusive"
+            status = worst_of(parts.values())
         scale = {"p_star": "P*", "p_max": "P_max"}[config.scale]
-        gap, fall = found["gap"], found["fall"]
         reason = (
             f"over P / {scale}, {fell.reason}; samples to {config.level:g} of chance against "
             f"{scale}: {exponent.reason}; shallow minus deep error, at equal P, over chance: "
@@ -274,136 +277,6 @@ class RandomHierarchyClaim:
         return rows
 
 
-def settings(config: RandomHierarchyConfig) -> list[HierarchySizes]:
-    """The sizes of all settings."""
-    return [
-        HierarchySizes(v, m, depth)
-        for v, m, depth in zip(config.symbols, config.synonyms, config.levels, strict=True)
-    ]
-
-
-def named(of: HierarchySizes) -> str:
-    """A setting in a trial's name."""
-    return f"v{of.symbols}-m{of.synonyms}-L{of.levels}"
-
-
-def ladder(config: RandomHierarchyConfig, of: HierarchySizes) -> list[int]:
-    """Numbers of samples of a setting."""
-    return [round(share * of.p_star) for share in config.samples_over_p_star]
-
-
-def curves(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, dict[str, Any]]:
-    """What was measured, by setting: errors over chance `(runs of all languages, ladder)`."""
-    found: dict[str, dict[str, Any]] = {}
-    for of in settings(config):
-        samples = ladder(config, of)
-
-        def gathered(depth: str, key: str, of=of, samples=samples) -> np.ndarray:
-            rows = [
-                [
-                    measurements[f"{named(of)}-{depth}-p{p:06d}-language{number:02d}"][key]
-                    for p in samples
-                ]
-                for number in range(config.languages)
-            ]
-            # Languages, ladder, runs (and levels) to runs of all languages, ladder.
-            stacked: np.ndarray = np.moveaxis(np.array(rows), 2, 1)
-            return stacked.reshape(-1, *stacked.shape[2:])
-
-        errors = {d: gathered(d, "error") / chance(of) for d in (DEEP, SHALLOW)}
-        sensitivity = {d: gathered(d, "sensitivity") for d in (DEEP, SHALLOW)}
-        x = np.array(samples, float)
-        first = f"{named(of)}-{DEEP}-p{samples[0]:06d}-language"
-        found[named(of)] = {
-            "p_star": of.p_star,
-            "p_max": of.p_max,
-            "samples": x,
-            "errors": errors,
-            "sensitivity": sensitivity,
-            "times": {
-                d: np.array([samples_to_level(x, row, config.level) for row in errors[d]])
-                for d in errors
-            },
-            "half": np.array([samples_to_level(x, row, 0.5) for row in sensitivity[DEEP][..., 0]]),
-            "gap": (errors[SHALLOW] - errors[DEEP]).mean(axis=1),
-            "fall": sensitivity[DEEP][:, 0, 0] - sensitivity[DEEP][:, -1, 0],
-            "failed": sum(int(gathered(d, "failed").sum()) for d in errors),
-            "crossing": np.array(
-                [
-                    measurements[f"{first}{number:02d}"]["crossing"] / of.p_star
-                    for number in range(config.languages)
-                ]
-            ),
-        }
-    return found
-
-
-def summarised(config: RandomHierarchyConfig, measurements: Measurements) -> dict[str, Any]:
-    """The parts of the claim with their intervals."""
-    found = curves(config, measurements)
-    scales = [float(entry[config.scale]) for entry in found.values()]
-
-    def by_language(values: np.ndarray) -> np.ndarray:
-        # Runs of one language share its rules: what is independent are the languages.
-        return values.reshape(config.languages, -1, *values.shape[1:]).mean(axis=1)
-
-    errors = [by_language(entry["errors"][DEEP]) for entry in found.values()]
-    ladders = [entry["samples"] for entry in found.values()]
-    fell: Collapse = collapse(
-        ladders,
-        errors,
-        scales,
-        tolerance=config.tolerance,
-        confidence=config.confidence,
-        rng=np.random.default_rng(config.seed),
-    )
-    exponent: HittingExponent = hitting_exponent(
-        scales,
-        [
-            np.array([samples_to_level(x, row, config.level) for row in rows])
-            for x, rows in zip(ladders, errors, strict=True)
-        ],
-        [float(entry["samples"][-1]) for entry in found.values()],
-        predicted=1.0,
-        tolerance=config.exponent_tolerance,
-        confidence=config.confidence,
-        rng=np.random.default_rng(config.seed),
-    )
-
-    # For all settings together: the one that is nearest to missing decides.
-    level = 1 - (1 - config.confidence) / len(found)
-
-    def least(key: str) -> tuple[float, float, float]:
-        rows = [mean_interval(by_language(entry[key]), level) for entry in found.values()]
-        return min(rows, key=lambda row: row[1])
-
-    def ratios(of) -> dict[str, float]:
-        return {name: float(np.median(of(e)) / e["p_star"]) for name, e in found.items()}
-
-    return {
-        "collapse": fell,
-        "exponent": exponent,
-        "gap": least("gap"),
-        "fall": least("fall"),
-        "failed": sum(entry["failed"] for entry in found.values()),
-        "ratios": ratios(lambda e: e["times"][DEEP]),
-        "shallow_ratios": ratios(lambda e: e["times"][SHALLOW]),
-        "sensitivity_ratios": ratios(lambda e: e["half"]),
-        "crossings": {name: float(np.median(e["crossing"])) for name, e in found.items()},
-        "overlap": max(float(e["samples"][-1] / e["p_max"]) for e in found.values()),
-    }
-
-
-def _sign(middle: float, low: float, high: float) -> str:
-    return "holds" if low > 0 else "violated" if high < 0 else "inconclusive"
-
-
-@functools.cache
-def _adam(step_size: float) -> optax.GradientTransformation:
-    # One object for all programs, which are found again by it.
-    return optax.adam(step_size)
-
-
 def network(config: RandomHierarchyConfig, of: HierarchySizes, depth: str) -> learners.Learner:
     """The deep network of the hierarchy's shape, or a shallow one of as many parameters."""
     deep = learners.tree_cnn(
@@ -424,7 +297,7 @@ def _trained(
     runs = online_ensemble(
         network(config, of, depth).build,
         stream,
-        _adam(config.step_size),
+        adam_of(config.step_size),
         config.steps,
         jax.random.split(runs_key, config.runs),
         loss=cross_entropy,

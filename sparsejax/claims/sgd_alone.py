@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from sparsejax import learners
 from sparsejax.bounds import Verdict
-from sparsejax.claims.batching import together
+from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
+from sparsejax.claims.optimisers import sgd_of
 from sparsejax.claims.sgd_alone_figure import draw_answers
 from sparsejax.claims.sgd_alone_networks import (
     LEARNERS,
@@ -28,9 +29,12 @@ from sparsejax.claims.sgd_alone_networks import (
 )
 from sparsejax.claims.statistics import (
     clopper_pearson,
+    decided,
     lifts_to_place_proportion,
     mean_interval,
     underpowered,
+    with_interval,
+    worst_of,
 )
 from sparsejax.dynamics import finite, fresh, online_ensemble
 
@@ -188,8 +192,8 @@ class SgdAlone:
         base = jax.random.fold_in(base, LEARNERS.index(given["learner"]))
         if given["penalty"] == UNTRAINED:
             base = jax.random.fold_in(base, _UNTRAINED_KEY)
-        numbers = jnp.asarray([trial.parameters["number"] for trial in trials])
-        keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers)
+        numbers = [trial.parameters["number"] for trial in trials]
+        keys = lane_keys(base, numbers)
         evaluation = jax.random.fold_in(jax.random.key(config.seed), _EVALUATION_KEY)
         look = Look.at(evaluation, target, learner)
         if given["penalty"] == UNTRAINED:
@@ -221,7 +225,7 @@ class SgdAlone:
             else fresh(sample, config.batch_size, jnp.float32)
         )
         optimizer = optax.chain(
-            optax.sgd(config.step_size),
+            sgd_of(config.step_size),
             learners.penalty(given["penalty"], learner, config.strength, config.step_size),
         )
         return online_ensemble(
@@ -254,9 +258,8 @@ class SgdAlone:
         statuses = []
         for row, question in asked:
             count, seeds, low, _ = row[question]
-            statuses.append(_status(low, clopper_pearson(count, seeds, corrected)[1], goal))
-        order = ("violated", "inconclusive", "holds")
-        status = min(statuses, key=order.index)
+            statuses.append(decided(low, clopper_pearson(count, seeds, corrected)[1], goal))
+        status = worst_of(statuses)
         deciding = [case for case, s in zip(asked, statuses, strict=True) if s == status]
         row, question = min(deciding, key=lambda case: case[0][case[1]][0] / case[0][case[1]][1])
         count, seeds, low, high = row[question]
@@ -380,12 +383,6 @@ def _interval(count: Any, seeds: int, config: SgdAloneConfig) -> tuple[float, fl
     return clopper_pearson(int(count), seeds, config.confidence)
 
 
-def _status(low: float, high: float, goal: float) -> str:
-    if low >= goal:
-        return "holds"
-    return "violated" if high < goal else "inconclusive"
-
-
 def _counted(found: tuple | None) -> str:
     if found is None:
         return "-"
@@ -394,7 +391,7 @@ def _counted(found: tuple | None) -> str:
 
 
 def _said(values: tuple | None) -> str:
-    return "-" if values is None else "{:.3g} [{:.3g}, {:.3g}]".format(*values)
+    return "-" if values is None else with_interval(*values)
 
 
 CLAIM = SgdAlone()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sparsejax import learners
 from sparsejax.bounds import Verdict
-from sparsejax.claims.batching import together
+from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.parameters_needed import Advantage, advantages, rung_errors
 from sparsejax.claims.shallow_against_deep_figure import draw_errors
@@ -28,8 +28,10 @@ from sparsejax.claims.shallow_against_deep_networks import (
 )
 from sparsejax.claims.statistics import (
     bootstrap_slope_interval,
-    lifts_to_place_slope,
+    lifts_to_place_estimate,
     underpowered,
+    with_interval,
+    worst_of,
 )
 from sparsejax.dynamics import online_ensemble
 from sparsejax.targets import binary_tree
@@ -178,7 +180,7 @@ class ShallowAgainstDeep:
         learner = self._learner(config, given["learner"], given["dims"], given["parameters"])
         base = jax.random.fold_in(jax.random.key(config.seed), given["dims"])
         base = jax.random.fold_in(base, LEARNERS.index(given["learner"]))
-        numbers = jnp.asarray([trial.parameters["number"] for trial in trials])
+        numbers = [trial.parameters["number"] for trial in trials]
         probe = ErrorProbe(x[:POINTS], y[:POINTS])
         schedule = optax.cosine_decay_schedule(config.step_size, config.steps, alpha=0.01)
         runs = online_ensemble(
@@ -187,7 +189,7 @@ class ShallowAgainstDeep:
             # One vector: an optimiser of many small arrays takes long to compile.
             optax.flatten(optax.adam(schedule)),
             config.steps,
-            jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers),
+            lane_keys(base, numbers),
             probes={"error": probe},
             record_every=config.steps // RECORDS,
             dtype=jnp.float32,
@@ -233,13 +235,10 @@ class ShallowAgainstDeep:
             text: "holds" if low > MEASURED else "violated" if high < -MEASURED else "inconclusive"
             for text, (_, low, high) in slack.items()
         }
-        order = ("violated", "inconclusive", "holds")
-        status = min(statuses.values(), key=order.index)
+        status = worst_of(statuses.values())
         worst = min((t for t, s in statuses.items() if s == status), key=lambda t: slack[t][0])
         mid, low, high = slack[worst]
-        said = "; ".join(
-            f"{text}: {v[0]:.3g} [{v[1]:.3g}, {v[2]:.3g}]" for text, (v, _) in questions.items()
-        )
+        said = "; ".join(f"{text}: {with_interval(*v)}" for text, (v, _) in questions.items())
         bounded = [name for name, advantage in found.items() if any(advantage.bounded)]
         if bounded:
             said += (
@@ -250,7 +249,7 @@ class ShallowAgainstDeep:
             status, said = "not_applicable", f"{len(failed)} runs diverged: lower the step size"
         elif status == "inconclusive":
             needed = (
-                lifts_to_place_slope(mid, min(low, mid), max(high, mid), config.seeds, 0.0)
+                lifts_to_place_estimate(mid, low, high, config.seeds, 0.0)
                 if math.isfinite(mid)
                 else math.nan
             )
@@ -339,11 +338,11 @@ class ShallowAgainstDeep:
                         "learner": name,
                         "most parameters": int(x[-1]),
                         "error there": float(np.exp(np.mean(np.log(errors[-1])))),
-                        "exponent": f"{slope[0]:.2f} [{slope[1]:.2f}, {slope[2]:.2f}]",
+                        "exponent": with_interval(*slope, digits=".2f"),
                         "parameters for that error": needed,
                         "error": any_one.levels[k],
-                        "over the matched": f"{factor[0]:.3g} [{factor[1]:.3g}, {factor[2]:.3g}]",
-                        "error ratio": f"{apart[0]:.3g} [{apart[1]:.3g}, {apart[2]:.3g}]",
+                        "over the matched": with_interval(*factor),
+                        "error ratio": with_interval(*apart),
                     }
                 )
         return rows

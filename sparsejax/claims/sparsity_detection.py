@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsejax.bounds import Verdict
+from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.statistics import (
     clopper_pearson,
@@ -31,7 +31,6 @@ from sparsejax.targets import (
     real_table,
 )
 
-PARTS = ("integrator", "quadrature", "sampling", "floating_point")
 CONFIDENCE = 0.95
 Groups = tuple[tuple[int, ...], ...]
 

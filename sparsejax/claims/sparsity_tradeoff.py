@@ -23,7 +23,7 @@ from sparsejax.claims.loss_comparison import (
 )
 from sparsejax.claims.setting import LiftSetting, check_setting
 from sparsejax.claims.sparsity_tradeoff_figure import draw_tradeoff
-from sparsejax.claims.statistics import median_hitting_time
+from sparsejax.claims.statistics import median_hitting_time, with_interval
 from sparsejax.dynamics import SquaredLoss, gradient_flows
 
 DENSE = 0  # the in-degree that stands for a dense lift in names and arrays
@@ -308,10 +308,10 @@ class SparsityTradeoff(EachTrialByItself):
                 "in-degree": "dense" if dense else str(row["degree"]),
                 "size": row["size"],
                 "parameters": row["parameters"],
-                "train loss": _said(row["train"]),
-                "test loss": _said(row["test"]),
-                f"time to {config.level:g}": _said(
-                    (row["time"].median, row["time"].low, row["time"].high)
+                "train loss": with_interval(*row["train"]),
+                "test loss": with_interval(*row["test"]),
+                f"time to {config.level:g}": with_interval(
+                    *(row["time"].median, row["time"].low, row["time"].high)
                 ),
                 "reached": f"{row['reached']}/{row['lifts']}",
                 "products": int(cost["products"][i]),
@@ -320,8 +320,8 @@ class SparsityTradeoff(EachTrialByItself):
             }
             for b, batch in enumerate(BATCHES):
                 ratio = np.ones(1) if dense else ratios[i, b]
-                said[f"latency, batch {batch}"] = _said(
-                    tuple(float(q) for q in np.quantile(ratio, [0.5, 0.25, 0.75]))
+                said[f"latency, batch {batch}"] = with_interval(
+                    *tuple(float(q) for q in np.quantile(ratio, [0.5, 0.25, 0.75]))
                 )
             table.append(said)
         return table
@@ -355,11 +355,6 @@ def _inference(config: SparsityTradeoffConfig, dims: int, parameters: int) -> di
         "sizes": np.array([lift.sizes["h1"] for lift, _ in candidates.values()]),
         **inference_costs(candidates, BATCHES, dims, config.rounds),
     }
-
-
-def _said(values: tuple[float, ...]) -> str:
-    middle, low, high = values
-    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
 
 
 CLAIM = SparsityTradeoff()

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.integrate
 from jaxtyping import Array, Float, Key
 
+from sparsejax.claims.batching import lane_keys
 from sparsejax.dynamics import fresh, online_ensemble, spherical_sgd
 from sparsejax.targets import HermiteExpansion, hermite_polynomials
 
@@ -115,9 +116,7 @@ def measure_spherical(
     exponent = target.information_exponent
     steps, record_every = length_of(config.patience, dims, exponent)
     base = functools.reduce(jax.random.fold_in, (order, dims), jax.random.key(config.seed))
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(
-        jnp.asarray(numbers, jnp.uint32)
-    )
+    keys = lane_keys(base, numbers)
     constant = config.step_sizes[config.orders.index(order)]
     runs = online_ensemble(
         OnHemisphere(dims, link, config.start),

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from sparsejax import learners
 from sparsejax.bounds import Verdict
-from sparsejax.claims.batching import together
+from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.loss_comparison import geometric
 from sparsejax.claims.statistics import (
     clopper_pearson,
+    decided,
     lifts_to_place_proportion,
     lifts_to_place_slope,
     mean_interval,
     median_hitting_time,
     underpowered,
+    with_interval,
+    worst_of,
 )
 from sparsejax.claims.support_recovery_figure import draw_recovery
 from sparsejax.claims.support_recovery_training import DUAL_AVERAGING, RECORDS, Training, train
@@ -192,8 +194,8 @@ class SupportRecovery:
         """Train at all strengths, and at the chosen one on permuted targets."""
         given = trials[0].parameters
         base = jax.random.fold_in(jax.random.key(config.seed), given["samples"])
-        numbers = jnp.asarray([trial.parameters["number"] for trial in trials])
-        keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(numbers)
+        numbers = [trial.parameters["number"] for trial in trials]
+        keys = lane_keys(base, numbers)
         training = training_of(config, given["penalty"], given["samples"])
         yield from train(training, keys, given["noise"], config.strengths(given["penalty"]))
 
@@ -205,8 +207,7 @@ class SupportRecovery:
         """Holds where, at the most samples, supports are found and errors are in this order."""
         rows = self.cells(config, measurements)
         checks = [check for row in rows for check in row["checks"]]
-        order = ("violated", "inconclusive", "holds")
-        status = min((check["status"] for check in checks), key=order.index)
+        status = worst_of(check["status"] for check in checks)
         deciding = [check for check in checks if check["status"] == status]
         worst = min(deciding, key=lambda check: check["slack"])
         said = {"holds": "nearest: ", "violated": "", "inconclusive": "undecided: "}[status]
@@ -263,12 +264,12 @@ class SupportRecovery:
                 "noise": row["noise"],
                 "penalty": row["penalty"].replace("_", " "),
                 "found exactly": "{}/{} [{:.2f}, {:.2f}]".format(*row["exact"]),
-                "precision": _said(row["precision"]),
-                "recall": _said(row["recall"]),
-                "F1": _said(row["f1"]),
-                "error / variance": _said(row["error"]),
-                "stopped early": _said(row["early_error"]),
-                "steps to recovery": _said(row["time"]),
+                "precision": with_interval(*row["precision"]),
+                "recall": with_interval(*row["recall"]),
+                "F1": with_interval(*row["f1"]),
+                "error / variance": with_interval(*row["error"]),
+                "stopped early": with_interval(*row["early_error"]),
+                "steps to recovery": with_interval(*row["time"]),
                 "irrelevant at zero": f"{row['zeros']:.2g}",
                 "strength": f"{row['strength']:g}",
             }
@@ -352,7 +353,7 @@ def checks_of(
     fraction = exact / count
     checks = [
         {
-            "status": _status(low, high, goal),
+            "status": decided(low, high, goal),
             "margin": fraction - goal,
             "slack": low - goal,
             "half": (high - low) / 2,
@@ -366,7 +367,7 @@ def checks_of(
         mean, low, high = mean_interval(theirs - ours, level)
         checks.append(
             {
-                "status": _status(low, high, 0.0),
+                "status": decided(low, high, 0.0),
                 "margin": mean,
                 "slack": low,
                 "half": (high - low) / 2,
@@ -385,18 +386,8 @@ def _decides(config: SupportRecoveryConfig, key: tuple) -> bool:
     return key[0] == max(config.samples) and key[2] == DECIDES
 
 
-def _status(low: float, high: float, goal: float) -> str:
-    if low >= goal:
-        return "holds"
-    return "violated" if high < goal else "inconclusive"
-
-
 def _share(values: np.ndarray, confidence: float) -> tuple[float, ...]:
     return tuple(float(v) for v in np.clip(mean_interval(values, confidence), 0, 1))
-
-
-def _said(values: tuple[float, ...]) -> str:
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*values)
 
 
 CLAIM = SupportRecovery()

@@ -1,14 +1,13 @@
 """Do small transformers pick up a hierarchy: which synonyms each layer knows, before and after."""
 
 import dataclasses
-import functools
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from matplotlib.figure import Figure
 
 from sparsejax import learners
@@ -24,7 +23,14 @@ from sparsejax.claims.hierarchy_languages import (
     probes_of,
 )
 from sparsejax.claims.hierarchy_layers import LayerSensitivity, layer_names
-from sparsejax.claims.statistics import mean_interval
+from sparsejax.claims.optimisers import adam_of
+from sparsejax.claims.statistics import (
+    decided,
+    lifts_to_place_slope,
+    mean_interval,
+    with_interval,
+    worst_of,
+)
 from sparsejax.claims.transformers_and_structure_figure import draw_layers
 from sparsejax.dynamics import online_ensemble
 from sparsejax.targets import HierarchySizes
@@ -185,27 +191,21 @@ class TransformersAndStructure:
                 "after": _by_layer(config, found["after"]),
             }
         statuses = {
-            name: "holds" if low > goal else "violated" if high < goal else "inconclusive"
+            name: decided(low, high, goal, strictly=True)
             for name, (_, low, high, goal) in parts.items()
         }
         if failed:
             status = "not_applicable"
             reasons.insert(0, f"{failed} runs diverged")
-        elif "violated" in statuses.values():
-            status = "violated"
         else:
-            status = "holds" if set(statuses.values()) == {"holds"} else "inconclusive"
+            status = worst_of(statuses.values())
         # The part that is nearest to its edge, or furthest below it, decides.
         deciding = [part for part in parts if failed or statuses[part] == status]
         name = min(deciding, key=lambda part: parts[part][1] - parts[part][3])
         middle, low, high, goal = parts[name]
         if status == "inconclusive":
-            away = abs(middle - goal)
-            needed = (
-                "no number of"
-                if away == 0
-                else f"about {_needed(high - middle, away, config.languages)}"
-            )
+            lifts = lifts_to_place_slope(middle, low, high, config.languages, goal)
+            needed = f"about {lifts}" if math.isfinite(lifts) else "no number of"
             reasons.append(f"undecided in {name}: {needed} languages would decide")
         budget = {
             "integrator": 0.0,
@@ -236,7 +236,7 @@ class TransformersAndStructure:
                     for when in ("before", "after"):
                         values = found[when][:, place, lower]
                         middle, low, high = mean_interval(values, config.confidence)
-                        row[when] = f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+                        row[when] = with_interval(middle, low, high, digits=".2f")
                     rows.append(row)
         return rows
 
@@ -287,12 +287,6 @@ def network_of(config: TransformersAndStructureConfig, name: str) -> learners.Le
     )
 
 
-@functools.cache
-def _adam(step_size: float) -> optax.GradientTransformation:
-    # One object for all programs, which are found again by it.
-    return optax.adam(step_size)
-
-
 def _trained(
     config: TransformersAndStructureConfig, network: str, number: int
 ) -> dict[str, np.ndarray]:
@@ -305,7 +299,7 @@ def _trained(
     runs = online_ensemble(
         network_of(config, network).build,
         stream,
-        _adam(config.step_size),
+        adam_of(config.step_size),
         config.steps,
         jax.random.split(runs_key, config.runs),
         loss=cross_entropy,
@@ -325,11 +319,6 @@ def _trained(
 def _by_layer(config: TransformersAndStructureConfig, values: np.ndarray) -> dict[str, Any]:
     means = values.mean(axis=0)
     return dict(zip(layer_names(config.blocks), means.tolist(), strict=True))
-
-
-def _needed(half: float, away: float, runs: int) -> int:
-    """Languages at which the interval, shrinking like their root, no longer reaches the goal."""
-    return int(np.ceil(runs * (half / away) ** 2))
 
 
 CLAIM = TransformersAndStructure()

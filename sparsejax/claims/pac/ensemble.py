@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sparsejax import lifts
+from sparsejax.claims.batching import lane_keys
 from sparsejax.claims.lift_ensemble import drawn_lifts, losses_of
 from sparsejax.claims.pac.condition import (
     Condition,
@@ -72,7 +73,7 @@ def ensemble(
     shape = input_shape(condition.architecture, data.dims)
     base = jax.random.fold_in(jax.random.key(setting.seed), size)
     which = jnp.asarray(numbers)
-    keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(which)
+    keys = lane_keys(base, which)
     degrees = tuple(in_degrees(module, setting.in_degree(condition.architecture)).items())
     draw = LiftDraw(module, size, degrees, setting.gain, setting.bias_scale)
     drawn, params = drawn_lifts(draw, keys)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from sparsejax.bounds import PARTS
 from sparsejax.claims.statistics import (
     clopper_pearson,
     confidence_sequence,
+    decided,
     least_size_at,
     lifts_to_place_proportion,
     underpowered,
@@ -65,9 +67,7 @@ class Rung:
         "violated" is said with the confidence that holds for all `comparisons` at once: one of
         them is enough to refute a claim. Who claims that all hold needs no correction.
         """
-        if self.low >= goal:
-            return "holds"
-        return "violated" if self.upper(comparisons) < goal else "inconclusive"
+        return decided(self.low, self.upper(comparisons), goal)
 
     def needed(self, goal: float) -> str:
         """How many lifts would have decided, in words."""
@@ -82,7 +82,7 @@ class Rung:
 
     def budget(self, goal: float, comparisons: int = 1) -> dict[str, float]:
         """What the margin has to exceed, as fractions of lifts, on the side on which it lies."""
-        parts = dict.fromkeys(("integrator", "quadrature", "sampling", "floating_point"), 0.0)
+        parts = dict.fromkeys(PARTS, 0.0)
         if self.margin(goal) >= 0:
             return parts | {"sampling": self.fraction - self.low}
         undecided, broken = self.undecided / self.lifts, self.broken / self.lifts

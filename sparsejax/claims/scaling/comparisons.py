@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sparsejax.claims.scaling.censored_medians import slope_weights, sum_of_log_medians
-from sparsejax.claims.statistics import lifts_to_place_slope
+from sparsejax.claims.statistics import decided, lifts_to_place_estimate
 
 Times = Sequence[Float[np.ndarray, " _"]]
 
@@ -29,12 +29,11 @@ class Comparison:
 
     def status(self, goal: float | int) -> str:
         """Whether the difference is above the goal: `holds`, `violated` or `inconclusive`."""
-        return "holds" if self.low > goal else "violated" if self.high < goal else "inconclusive"
+        return decided(self.low, self.high, goal, strictly=True)
 
     def needed(self, goal: float | int) -> float | int:
         """About how many runs of each size and condition would decide."""
-        low, high = min(self.low, self.estimate), max(self.high, self.estimate)
-        return lifts_to_place_slope(self.estimate, low, high, self.runs, goal)
+        return lifts_to_place_estimate(self.estimate, self.low, self.high, self.runs, goal)
 
 
 def compare_times(

@@ -9,12 +9,12 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.scaling.comparisons import Comparison
 from sparsejax.claims.statistics import (
     clopper_pearson,
+    decided,
     lifts_to_place_proportion,
     lifts_to_place_slope,
     underpowered,
+    worst_of,
 )
-
-RANK = ("violated", "inconclusive", "holds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,7 @@ class Statement:
     @property
     def status(self) -> str:
         """`holds`, `violated` or `inconclusive`."""
-        if self.low >= self.goal:
-            return "holds"
-        return "violated" if self.high < self.goal else "inconclusive"
+        return decided(self.low, self.high, self.goal)
 
     @property
     def slack(self) -> float:
@@ -137,7 +135,7 @@ def verdict_of(statements: Sequence[Statement], summary: dict[str, Any]) -> Verd
     """
     if not statements:
         raise ValueError("there is nothing to judge")
-    status = min((s.status for s in statements), key=RANK.index)
+    status = worst_of(s.status for s in statements)
     worst = [s for s in statements if s.status == status]
     closest = min(worst, key=lambda s: s.slack)
     margin = closest.estimate - closest.goal

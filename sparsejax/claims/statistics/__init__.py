@@ -1,5 +1,11 @@
 """Statistics of ensembles of lifts: fractions, means, hitting times, exponents, and their power."""
 
+from sparsejax.claims.statistics.decision import (
+    RANK as RANK,
+    decided as decided,
+    with_interval as with_interval,
+    worst_of as worst_of,
+)
 from sparsejax.claims.statistics.hitting_times import (
     MedianTime as MedianTime,
     hitting_time as hitting_time,
@@ -7,6 +13,7 @@ from sparsejax.claims.statistics.hitting_times import (
 )
 from sparsejax.claims.statistics.means import mean_interval as mean_interval
 from sparsejax.claims.statistics.power import (
+    lifts_to_place_estimate as lifts_to_place_estimate,
     lifts_to_place_proportion as lifts_to_place_proportion,
     lifts_to_place_slope as lifts_to_place_slope,
     lifts_to_tell_proportions_apart as lifts_to_tell_proportions_apart,

@@ -103,6 +103,20 @@ def lifts_to_place_slope(
     return math.ceil(lifts * (reach / away) ** 2 * (1 - 1e-12)) if away > 0 else math.inf
 
 
+def lifts_to_place_estimate(
+    estimate: float, low: float, high: float, lifts: int, threshold: float | int
+) -> int | float:
+    """As `lifts_to_place_slope`, of an estimate that may lie beyond its own interval.
+
+    That of a bootstrap of few lifts does, or of times that were cut off.
+
+    Example:
+        >>> lifts_to_place_estimate(2.0, 0.5, 1.9, 10, threshold=1.5)
+        90
+    """
+    return lifts_to_place_slope(estimate, min(low, estimate), max(high, estimate), lifts, threshold)
+
+
 def underpowered(needed: float | int, drawn: int | None = None) -> str:
     """The phrase for a verdict's reason: how many lifts would have decided.
 
