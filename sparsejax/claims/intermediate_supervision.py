@@ -16,6 +16,7 @@ from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.intermediate_supervision_figure import draw_times
+from sparsejax.claims.online_claim import failed_runs
 from sparsejax.claims.optimisers import sgd_of
 from sparsejax.claims.statistics import (
     TimeRatio,
@@ -208,9 +209,7 @@ class IntermediateSupervision:
             }
             for learner in config.learners
         }
-        failed = [
-            name for name, v in measurements.items() if str(v["status"]) in ("diverged", "nan")
-        ]
+        failed = failed_runs(measurements)
         found = {learner: rows[config.taught] for learner, rows in ratios.items()}
         statuses = {
             learner: decided(ratio.low, ratio.high, config.factor, strictly=True)

@@ -10,6 +10,7 @@ from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.batching import together
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.online_setting import measure_online, targets_of
+from sparsejax.dynamics.online_runs import FAILED
 
 # Runs of a batch: on two cores it takes a minute or two at most.
 TOGETHER = 10
@@ -90,9 +91,14 @@ def orders(
     return np.asarray(kept), np.asarray(broken)
 
 
+def failed_runs(measurements: Measurements) -> list[str]:
+    """The trials whose run diverged or left the numbers."""
+    return [name for name, v in measurements.items() if str(v["status"]) in FAILED]
+
+
 def if_diverged(measurements: Measurements, summary: dict[str, Any]) -> Verdict | None:
     """The verdict where runs have no end: not applicable."""
-    failed = sum(str(v.get("status")) in ("diverged", "nan") for v in measurements.values())
+    failed = len(failed_runs({n: v for n, v in measurements.items() if "status" in v}))
     if not failed:
         return None
     budget = dict.fromkeys(PARTS, 0.0)

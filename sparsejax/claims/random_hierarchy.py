@@ -315,7 +315,7 @@ def _trained(
         "first_sensitivity": sensitivity[:, 0],
         "loss": np.asarray(runs.losses)[lanes, last],
         "steps": np.asarray(runs.steps_run),
-        "failed": np.isin(runs.status, ("diverged", "nan")),
+        "failed": runs.failed,
         "crossing": np.asarray(tuple_crossing(rules)),
         "correlation": np.asarray(tuple_correlation(rules)),
     }

@@ -15,6 +15,7 @@ from sparsejax import learners
 from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
+from sparsejax.claims.online_claim import failed_runs
 from sparsejax.claims.optimisers import sgd_of
 from sparsejax.claims.sgd_alone_figure import draw_answers
 from sparsejax.claims.sgd_alone_networks import (
@@ -282,7 +283,7 @@ class SgdAlone:
         if status == "inconclusive":
             needed = lifts_to_place_proportion(fraction, goal, config.confidence)
             said += "; " + underpowered(needed, seeds).replace("lifts", "seeds")
-        diverged = [n for n, v in measurements.items() if str(v["status"]) in ("diverged", "nan")]
+        diverged = failed_runs(measurements)
         if diverged:
             status, said = "not_applicable", f"{len(diverged)} runs diverged: lower the step size"
         budget = {

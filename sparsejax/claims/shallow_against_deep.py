@@ -15,6 +15,7 @@ from sparsejax import learners
 from sparsejax.bounds import Verdict
 from sparsejax.claims.batching import lane_keys, together
 from sparsejax.claims.claim import Measurements, Trial
+from sparsejax.claims.online_claim import failed_runs
 from sparsejax.claims.parameters_needed import Advantage, advantages, rung_errors
 from sparsejax.claims.shallow_against_deep_figure import draw_errors
 from sparsejax.claims.shallow_against_deep_networks import (
@@ -211,7 +212,7 @@ class ShallowAgainstDeep:
     def judge(self, config: ShallowAgainstDeepConfig, measurements: Measurements) -> Verdict:
         """Holds where the advantage is above one at the most inputs, and grows with inputs."""
         found = self.advantages(config, measurements)
-        failed = [n for n, v in measurements.items() if str(v["status"]) in ("diverged", "nan")]
+        failed = failed_runs(measurements)
         most = config.dims[-1]
         questions = {
             f"parameters of {name} networks over the {config.leaves} lift's, {most} inputs": (

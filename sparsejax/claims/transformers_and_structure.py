@@ -312,7 +312,7 @@ def _trained(
         "sensitivity": np.asarray(runs.probes["layers"]),
         "losses": np.asarray(runs.losses),
         "steps": np.asarray(runs.steps),
-        "failed": np.isin(runs.status, ("diverged", "nan")),
+        "failed": runs.failed,
     }
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsejax.dynamics.trajectory import COMPLETED, DIVERGED, NAN, REACHED
 
 NAMES = {COMPLETED: "completed", REACHED: "reached", DIVERGED: "diverged", NAN: "nan"}
+FAILED = (NAMES[DIVERGED], NAMES[NAN])
 
 
 class OnlineRuns(eqx.Module):
@@ -35,3 +36,8 @@ class OnlineRuns(eqx.Module):
     def status(self) -> np.ndarray:
         """How each lane ended: completed, reached (all events), diverged or nan."""
         return np.asarray([NAMES[int(code)] for code in np.asarray(self.status_code)])
+
+    @property
+    def failed(self) -> Bool[np.ndarray, " seeds"]:
+        """Which lanes have no end: those that diverged or left the numbers."""
+        return np.isin(self.status, FAILED)
