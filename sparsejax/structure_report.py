@@ -80,7 +80,7 @@ def draw_structure(found: Structure) -> Figure:
         raise ValueError("no column matters: there is nothing to draw")
     notes = {importance.name: f"{importance.total:.1%}" for importance in found.importances}
     title = f"{found.target_name} of {found.table_name}"
-    return draw_dag(found.dag, title=title if len(title) <= 60 else f"{title[:57]}...", notes=notes)
+    return draw_dag(found.dag, title=title, notes=notes)
 
 
 def page(found: Structure) -> str:

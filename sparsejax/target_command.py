@@ -157,7 +157,7 @@ def _checked(path: Path) -> Path:
 def _drawing(found: Prediction, name: str) -> Any:
     from sparsejax.graphs.dag_drawing import draw_dag
 
-    return draw_dag(found.dag, title=name if len(name) <= 60 else f"{name[:57]}...")
+    return draw_dag(found.dag, title=name)
 
 
 def quantities(found: Prediction) -> list[dict[str, Any]]:
