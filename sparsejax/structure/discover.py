@@ -334,7 +334,6 @@ def _alike(bases: Sequence[ColumnBasis], names: Sequence[str]) -> tuple[set[int]
 
 def as_json(found: Structure) -> dict[str, Any]:
     """A structure in what JSON has; the keys that programs read come first."""
-    dag = found.dag
     return {
         "support": list(found.support),
         "groups": [list(group) for group in found.groups],
@@ -347,7 +346,5 @@ def as_json(found: Structure) -> dict[str, Any]:
         "columns": list(found.columns),
         "importances": [dataclasses.asdict(importance) for importance in found.importances],
         "interactions": [dataclasses.asdict(pair) for pair in found.interactions],
-        "dag": None
-        if dag is None
-        else {"root": dag.root, "nodes": {n: list(dag.parents_of(n)) for n in dag.ancestors}},
+        "dag": None if found.dag is None else found.dag.as_json(),
     }
