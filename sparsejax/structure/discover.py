@@ -19,7 +19,7 @@ from sparsejax.structure.groups import (
     relative_interactions,
 )
 from sparsejax.structure.recovered_dag import recovered_dag
-from sparsejax.structure.screening import Screening, candidates, meets, screen
+from sparsejax.structure.screening import Screening, candidates, meeting, screen
 from sparsejax.structure.separability import (
     MOST_SEPARATED,
     best_partition,
@@ -167,12 +167,8 @@ def discover(table: Table, seed: int = 0) -> Structure:
         bases = [_rows_of(basis, some) for basis in bases]
         targets = targets[some]
     blocks = [tuple(used[at] for at in block) for block in screening.blocks]
-    surrogate = fit_surrogate(
-        bases,
-        places,
-        targets,
-        lambda columns: len(places) <= MOST_FREE or meets(blocks, columns),
-    )
+    allowed = (lambda _: True) if len(places) <= MOST_FREE else meeting(blocks)
+    surrogate = fit_surrogate(bases, places, targets, allowed)
     return _read_off(table, surrogate, places, blocks, screening, rng, warnings)
 
 
