@@ -226,12 +226,10 @@ def _coefficients(found: Prediction) -> str | None:
 
 def _product(monomial: tuple[int, ...]) -> str:
     """`h2(x1) x3`, of which the cube has the first order only."""
-    orders = {i: monomial.count(i) for i in monomial}
-    return (
-        " ".join(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in list(orders.items())[:_SHOWN])
-        + " ..." * (len(orders) > _SHOWN)
-        or "1"
-    )
+    from sparsejax.targets.monomials import factors_of
+
+    factors = factors_of(monomial)
+    return " ".join(factors[:_SHOWN]) + " ..." * (len(factors) > _SHOWN) or "1"
 
 
 def _ordering(found: Prediction) -> str:

@@ -12,7 +12,14 @@ from jaxtyping import Array, Float
 
 from sparsejax.graphs import Dag
 from sparsejax.targets.input_laws import sample_inputs
-from sparsejax.targets.monomials import Monomial, Terms, binary_dag, canonical_terms, formula
+from sparsejax.targets.monomials import (
+    Monomial,
+    Terms,
+    binary_dag,
+    canonical_terms,
+    factors_of,
+    formula,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +95,7 @@ class Expansion(abc.ABC):
     @property
     def formula(self) -> str:
         """As `parse_target` reads it."""
-        return formula(
-            (
-                tuple(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in Counter(monomial).items()),
-                value,
-            )
-            for monomial, value in self.terms
-        )
+        return formula((factors_of(monomial), value) for monomial, value in self.terms)
 
     def sample(
         self, key: Array, n: int, dtype: Any = float

@@ -180,11 +180,21 @@ def multi_index(
     return HermiteExpansion(dims, tuple((monomial, float(value)) for monomial, value in terms))
 
 
+def gauss_rule(nodes: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
+    """Points and weights, of sum one, of the mean under the standard Gaussian law."""
+    at, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    return at, weights / weights.sum()
+
+
+def hermite_table(at: Float[np.ndarray, " n"], highest: int) -> Float[np.ndarray, "orders n"]:
+    """`hermite_polynomials` on the host, in double precision whatever JAX's precision is."""
+    norms = np.sqrt([float(math.factorial(k)) for k in range(highest + 1)])
+    return np.polynomial.hermite_e.hermevander(at, highest).T / norms[:, None]
+
+
 def _quadrature(highest: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss nodes, and the weights that take values there to coefficients: a row an order."""
     if highest < 0 or nodes <= highest:
         raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")
-    at, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    table = np.polynomial.hermite_e.hermevander(at, highest).T
-    norms = np.sqrt([float(math.factorial(k)) for k in range(highest + 1)])
-    return at, table / norms[:, None] * (weights / weights.sum())
+    at, weights = gauss_rule(nodes)
+    return at, hermite_table(at, highest) * weights
