@@ -96,11 +96,11 @@ def hermite_coefficients(
         >>> np.round(hermite_coefficients(lambda z: (z + 1) ** 2, 2), 6).tolist()
         [2.0, 2.0, 1.414214]
     """
-    at, basis = _quadrature(highest, nodes)
+    at, weights, table = _quadrature(highest, nodes)
     values = np.asarray(link(at), float)
     if values.shape != at.shape or not np.isfinite(values).all():
         raise ValueError(f"the link should map {at.shape} finite values to as many")
-    return basis @ values
+    return table @ (weights * values)
 
 
 def single_index(
@@ -165,10 +165,11 @@ def multi_index(
     count = len(coordinates)
     if not 1 <= count <= 4 or len(set(coordinates)) < count:
         raise ValueError(f"coordinates: one to four different ones, got {coordinates}")
-    at, basis = _quadrature(highest, nodes)
+    at, weights, table = _quadrature(highest, nodes)
     values = np.asarray(link(*np.meshgrid(*[at] * count, indexing="ij")), float)
     if values.shape != (nodes,) * count or not np.isfinite(values).all():
         raise ValueError(f"the link should give finite values of shape {(nodes,) * count}")
+    basis = table * weights
     for _ in range(count):  # the first axis of values is summed, that of orders comes last
         values = np.tensordot(values, basis, axes=(0, 1))
     scale = np.abs(values).max()
@@ -192,9 +193,9 @@ def hermite_table(at: Float[np.ndarray, " n"], highest: int) -> Float[np.ndarray
     return np.polynomial.hermite_e.hermevander(at, highest).T / norms[:, None]
 
 
-def _quadrature(highest: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss nodes, and the weights that take values there to coefficients: a row an order."""
+def _quadrature(highest: int, nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss nodes and weights, and all polynomials there, a row an order."""
     if highest < 0 or nodes <= highest:
         raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")
     at, weights = gauss_rule(nodes)
-    return at, hermite_table(at, highest) * weights
+    return at, weights, hermite_table(at, highest)
