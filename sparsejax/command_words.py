@@ -1,9 +1,10 @@
-"""The words of a command line: which of them is the name, and what to say where it is unknown."""
+"""What commands share: which word is the name, what to say of an unknown one, where pictures go."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 # Options whose value could be taken for the claim's name.
@@ -39,6 +40,18 @@ def named(
         raise UsageError(f"{command} needs a {what}. {_all(what, known)}")
     place = next((place for place in places if words[place] in known), places[0])
     return words[place], words[:place] + words[place + 1 :]
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a figure.
+
+    Raises:
+        UsageError: that cannot be.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
 
 
 def _all(what: str, known: Iterable[str]) -> str:

@@ -67,16 +67,17 @@ def _write(found, folder: Path) -> Path:
     matplotlib.use("Agg")
     from sparsejax.runs.strict_json import dumps
     from sparsejax.structure.discover import as_json
-    from sparsejax.structure_report import draw_structure, page
+    from sparsejax.structure_report import page, picture
     from sparsejax.whole_files import write_whole
 
     path = folder / "report.html"
+    drawn = None if found.dag is None else picture(found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page(found).encode())
+        write_whole(path, page(found, drawn).encode())
         write_whole(folder / "structure.json", dumps(as_json(found)).encode())
-        if found.dag is not None:
-            draw_structure(found).savefig(folder / "composition.png", dpi=150)
+        if drawn is not None:
+            write_whole(folder / "composition.png", drawn)
     except OSError as error:
         raise UsageError(f"out: {folder} cannot be written: {error.strerror}") from None
     return path

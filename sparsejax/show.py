@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
-import types
-import typing
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,32 +30,6 @@ class Picture:
     """Where the picture goes: .png, .pdf or .svg. None: NAME.png in this folder."""
 
 
-def constructor_options(construct: Callable[..., PerceptronModule]) -> list[tuple[str, Any, Any]]:
-    """`(name, type, default)` of every argument that a word of the command line can give.
-
-    >>> from sparsejax.graphs import READY_MADE
-    >>> [name for name, _, _ in constructor_options(READY_MADE["mlp"])]
-    ['inputs', 'hidden', 'outputs', 'activation', 'bias', 'input_as']
-    """
-    plain = construct.func if isinstance(construct, functools.partial) else construct
-    hints = typing.get_type_hints(inspect.unwrap(plain))
-    return [
-        (name, hints[name], parameter.default)
-        for name, parameter in inspect.signature(construct).parameters.items()
-        if parameter.default is not inspect.Parameter.empty and _is_plain(hints[name])
-    ]
-
-
-def _is_plain(hint: Any) -> bool:
-    """Numbers, words, choices, and sequences and unions of them."""
-    if hint in (bool, int, float, str, type(None), Ellipsis):
-        return True
-    if typing.get_origin(hint) is Literal:
-        return True
-    combined = typing.get_origin(hint) in (tuple, Sequence, typing.Union, types.UnionType)
-    return combined and all(_is_plain(part) for part in typing.get_args(hint))
-
-
 def check_picture(name: str, picture: Picture) -> Path:
     """The path of the picture, if it can be written.
 
@@ -76,12 +45,6 @@ def check_picture(name: str, picture: Picture) -> Path:
     if not path.parent.is_dir():
         raise ValueError(f"out: there is no folder {path.parent}")
     return path
-
-
-def description(construct: Callable[..., PerceptronModule]) -> str:
-    """What a constructor's docstring says before its errors and examples."""
-    plain = construct.func if isinstance(construct, functools.partial) else construct
-    return (inspect.getdoc(plain) or "").split("\n\nRaises:")[0].split("\n\nExample:")[0]
 
 
 def draw(module: PerceptronModule, picture: Picture) -> Any:

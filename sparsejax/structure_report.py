@@ -80,26 +80,35 @@ def draw_structure(found: Structure) -> Figure:
         raise ValueError("no column matters: there is nothing to draw")
     notes = {importance.name: f"{importance.total:.1%}" for importance in found.importances}
     title = f"{found.target_name} of {found.table_name}"
-    return draw_dag(found.dag, title=title if len(title) <= 60 else f"{title[:57]}...", notes=notes)
+    return draw_dag(found.dag, title=title, notes=notes)
 
 
-def page(found: Structure) -> str:
-    """The report as one HTML page with nothing to fetch."""
+def picture(found: Structure) -> bytes:
+    """`draw_structure` as a PNG.
+
+    Raises:
+        ValueError: no column matters.
+    """
+    buffer = io.BytesIO()
+    draw_structure(found).savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def page(found: Structure, drawn: bytes | None) -> str:
+    """The report as one HTML page with nothing to fetch; `drawn`: its picture, if there is one."""
     from html import escape
 
     from sparsejax.runs.report import data_table, html_page, image
 
     title = f"Structure of {found.table_name}: {found.target_name}"
     parts = [f"<h1>{escape(title)}</h1>", f"<p><b>{escape(headline(found))}</b></p>"]
-    if found.support:
+    if drawn is not None:
         groups = " · ".join(" + ".join(group) for group in found.groups)
-        buffer = io.BytesIO()
-        draw_structure(found).savefig(buffer, format="png", dpi=150, metadata={"Software": None})
         parts += [
             f"<p>Groups: {escape(groups)}</p>",
             f"<p>Suggested module: {escape(found.suggested_module)}</p>",
             "<h2>The recovered composition</h2>",
-            image("inputs, groups and root of the recovered composition", buffer.getvalue()),
+            image("inputs, groups and root of the recovered composition", drawn),
             "<p>Above an input: its share of the target's variance, in all terms that read it.</p>",
             "<h2>Which columns matter</h2>",
             data_table(importance_rows(found)),

@@ -6,11 +6,12 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sparsejax.command_words import UsageError, named, no_such
+from sparsejax.command_words import UsageError, named, no_such, save_picture
+from sparsejax.constructor_words import description, options_of, parsed_words
 from sparsejax.terminal import print_table
 
 if TYPE_CHECKING:
@@ -62,24 +63,23 @@ def target(words: list[str]) -> int:
     construct: Callable[..., Any]
     if ready_made in known:
         construct = known[ready_made]
-        printed, arguments = _parse(ready_made, _options_of(construct), rest, _summary(construct))
+        command, options = f"target {ready_made}", options_of(construct)
     elif re.search("[0-9]", name):
-        construct = parse_target
-        printed, arguments = _parse("FORMULA", OfFormula, rest, _summary(construct))
-        arguments["text"] = name
+        construct = functools.partial(parse_target, name)
+        command, options = "target FORMULA", OfFormula
     else:
         raise UsageError(f"{no_such('target', name, known)}. {_EPILOG.strip()}")
+    printed, arguments = parsed_words(
+        rest, command, "target", options, Printed(), description(construct)
+    )
     try:
         path = None if printed.out is None else _checked(printed.out)
         found = predicted(construct(**arguments))
         figure = None if path is None else _drawing(found, name)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if figure is not None:
-        try:
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
+    if path is not None:
+        save_picture(figure, path)
     if printed.json:
         from sparsejax.runs.strict_json import dumps
 
@@ -108,46 +108,6 @@ def _name_or_formula(words: list[str], known: Any) -> tuple[str, list[str]]:
     return named(words, known, "target", "target", _EPILOG)
 
 
-def _options_of(construct: Any) -> type:
-    from sparsejax.show import constructor_options
-
-    return make_dataclass(
-        "Arguments",
-        [(name, kind, field(default=default)) for name, kind, default in
-         constructor_options(construct)],
-        frozen=True,
-    )  # fmt: skip
-
-
-def _summary(construct: Any) -> str:
-    from sparsejax.show import description
-
-    return description(construct)
-
-
-def _parse(
-    name: str, options: type, words: list[str], description: str
-) -> tuple[Printed, dict[str, Any]]:
-    import tyro
-
-    invocation = make_dataclass(
-        "Invocation",
-        [
-            ("printed", tyro.conf.FlagCreatePairsOff[Printed], field(default=Printed())),
-            ("target", options, field(default=options())),
-        ],
-        frozen=True,
-    )
-    parsed: Any = tyro.cli(
-        invocation,
-        args=words,
-        prog=f"sparsejax target {name}",
-        description=description,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    return parsed.printed, dict(vars(parsed.target))
-
-
 def _checked(path: Path) -> Path:
     from sparsejax.show import Picture, check_picture
 
@@ -157,7 +117,7 @@ def _checked(path: Path) -> Path:
 def _drawing(found: Prediction, name: str) -> Any:
     from sparsejax.graphs.dag_drawing import draw_dag
 
-    return draw_dag(found.dag, title=name if len(name) <= 60 else f"{name[:57]}...")
+    return draw_dag(found.dag, title=name)
 
 
 def quantities(found: Prediction) -> list[dict[str, Any]]:
@@ -222,8 +182,7 @@ def as_json(found: Prediction) -> dict[str, Any]:
     for name in ("sobol_first", "sobol_total"):
         if fields[name] is not None:
             fields[name] = {f"x{i}": value for i, value in fields[name].items()}
-    dag = found.dag
-    fields["dag"] = {"root": dag.root, "nodes": {n: dag.parents_of(n) for n in dag.ancestors}}
+    fields["dag"] = found.dag.as_json()
     module = matched_module(found)
     fields["matched_module"] = (
         None
@@ -267,12 +226,10 @@ def _coefficients(found: Prediction) -> str | None:
 
 def _product(monomial: tuple[int, ...]) -> str:
     """`h2(x1) x3`, of which the cube has the first order only."""
-    orders = {i: monomial.count(i) for i in monomial}
-    return (
-        " ".join(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in list(orders.items())[:_SHOWN])
-        + " ..." * (len(orders) > _SHOWN)
-        or "1"
-    )
+    from sparsejax.targets.monomials import factors_of
+
+    factors = factors_of(monomial)
+    return " ".join(factors[:_SHOWN]) + " ..." * (len(factors) > _SHOWN) or "1"
 
 
 def _ordering(found: Prediction) -> str:

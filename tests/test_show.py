@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from sparsejax import cli
+from sparsejax.constructor_words import constructor_options, description
 from sparsejax.graphs import READY_MADE
-from sparsejax.show import Picture, constructor_options, description
+from sparsejax.show import Picture
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,9 @@
 """Descent on a sphere: gradients without their radial part, and back to the radius."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
-
-
-class SphericalState(NamedTuple):
-    """Nothing is remembered."""
 
 
 def spherical_sgd(step_size: float | int) -> optax.GradientTransformation:
@@ -33,10 +27,10 @@ def spherical_sgd(step_size: float | int) -> optax.GradientTransformation:
     if not step_size > 0:
         raise ValueError(f"step_size must be positive, got {step_size}")
 
-    def init(params: PyTree) -> SphericalState:
-        return SphericalState()
+    def init(params: PyTree) -> optax.EmptyState:
+        return optax.EmptyState()
 
-    def update(gradients: PyTree, state: SphericalState, params: PyTree | None = None) -> tuple:
+    def update(gradients: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple:
         if params is None:
             raise ValueError("spherical_sgd needs the parameters: update(gradients, state, params)")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import graphlib
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,16 @@ class Dag:
         """The inputs that the root depends on."""
         reached = self._reached
         return tuple(name for name in self.inputs if name in reached)
+
+    def as_json(self) -> dict[str, Any]:
+        """The root, and what each node that it depends on reads, parents first; in what JSON has.
+
+        Example:
+            >>> Dag(("x1", "x2"), (("y", ("x1", "x2")),)).as_json()
+            {'root': 'y', 'nodes': {'y': ['x1', 'x2']}}
+        """
+        nodes = {name: list(self.parents_of(name)) for name in self.ancestors}
+        return {"root": self.root, "nodes": nodes}
 
     @functools.cached_property
     def _reached(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """A picture of a base graph: vertices told apart by shape and colour, edges with their maps."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from sparsejax.graphs.perceptron_module import Edge, PerceptronModule, Vertex
 
 # On paper: a unit of the layout, and what the legend needs.
 INCHES, LEGEND_WIDTH = 0.55, 5.0
+INK = "#333333"
 # Letters that fit into a vertex, and the height of a line of text in units of the layout.
 LONGEST_INSIDE, LINE = 8, 0.27
 
@@ -84,7 +85,7 @@ def strokes(module: PerceptronModule) -> dict[str, Stroke]:
             lines = ("-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)))
             found[edge.name] = Stroke(PALETTE[number % len(PALETTE)], lines[number % len(lines)])
         else:
-            found[edge.name] = Stroke("#333333", "-")
+            found[edge.name] = Stroke(INK, "-")
     return found
 
 
@@ -118,12 +119,7 @@ class Extent:
 def extent(module: PerceptronModule, where: Positions) -> Extent:
     """All vertices with what is written below them, and all bent edges."""
     xs, ys = zip(*where.values(), strict=True)
-    bend = bends(module, where)
-    arcs = [
-        point_on(where[edge.source], where[edge.target], bend[edge.name], t)[1]
-        for edge in module.edges
-        for t in np.linspace(0, 1, 17)
-    ]
+    arcs = [y for _, y in points_of(module.edges, where, bends(module, where))]
     texts = []
     for name, (_, y) in where.items():
         # An input has one line below it, any other vertex two, and its name if that is long.
@@ -137,17 +133,32 @@ def extent(module: PerceptronModule, where: Positions) -> Extent:
     )
 
 
+def points_of(
+    edges: Iterable[Edge], where: Positions, bend: Mapping[str, float]
+) -> list[tuple[float, float]]:
+    """Points along all edges, their ends too."""
+    return [
+        point_on(where[edge.source], where[edge.target], bend[edge.name], t)
+        for edge in edges
+        for t in np.linspace(0, 1, 17)
+    ]
+
+
 def draw_base_graph(axes: Axes, module: PerceptronModule, where: Positions) -> None:
     """Vertices at `where`, edges between them, no axes."""
-    bare(axes)
-    axes.set_aspect("equal")
-    shown = extent(module, where)
-    axes.set_xlim(shown.left, shown.right)
-    axes.set_ylim(shown.low, shown.high)
+    show_plane(axes, extent(module, where))
     patches = {name: _draw_vertex(axes, module, name, where[name]) for name in module.order}
     bend, stroke = bends(module, where), strokes(module)
     for edge in module.edges:
         _draw_edge(axes, edge, where, patches, bend[edge.name], stroke[edge.name])
+
+
+def show_plane(axes: Axes, shown: Extent) -> None:
+    """This part of the layout's plane in its proportions, without axes."""
+    bare(axes)
+    axes.set_aspect("equal")
+    axes.set_xlim(shown.left, shown.right)
+    axes.set_ylim(shown.low, shown.high)
 
 
 def bare(axes: Axes) -> None:
@@ -159,10 +170,7 @@ def bare(axes: Axes) -> None:
 def legend(figure: Figure, module: PerceptronModule) -> None:
     """The kinds of vertices that occur, below the picture."""
     present = dict.fromkeys(kind(module, name) for name in module.order)
-    handles: list[Any] = [
-        Line2D([], [], ls="", marker=k.marker, ms=7, mfc=pale(k.colour), mec=k.colour, label=k.name)
-        for k in present
-    ]
+    handles = handles_of(present)
     if any(isinstance(edge.map, Bias) for edge in module.edges):
         handles.append(Line2D([], [], color=GREY, ls=(0, (1, 2)), lw=1.2, label="bias"))
     figure.legend(
@@ -172,6 +180,14 @@ def legend(figure: Figure, module: PerceptronModule) -> None:
         handletextpad=0.4,
         columnspacing=1.2,
     )
+
+
+def handles_of(kinds: Iterable[Kind]) -> list[Line2D]:
+    """What a legend shows of kinds of vertices."""
+    return [
+        Line2D([], [], ls="", marker=k.marker, ms=7, mfc=pale(k.colour), mec=k.colour, label=k.name)
+        for k in kinds
+    ]
 
 
 def pale(colour: str) -> tuple[float, float, float]:
@@ -190,17 +206,7 @@ def _draw_vertex(
     patch = axes.add_patch(shape(what, centre, zorder=3))
     x, y = centre
     inside, below = len(name) <= LONGEST_INSIDE, y - 1.25 * RADIUS
-    size = min(9.5, 44 / len(name)) if inside else 7.5
-    axes.text(
-        x,
-        y if inside else below,
-        name,
-        ha="center",
-        va="center" if inside else "top",
-        size=size,
-        weight="bold",
-        zorder=5,
-    )
+    write_name(axes, name, (x, y if inside else below), inside=inside)
     below -= 0 if inside else LINE
     axes.text(
         x,
@@ -212,6 +218,12 @@ def _draw_vertex(
         zorder=5,
     )
     return patch
+
+
+def write_name(axes: Axes, name: str, at: tuple[float, float], *, inside: bool = True) -> None:
+    """A vertex's name: in its middle, as large as fits, or below this point."""
+    place, size = ("center", min(9.5, 44 / len(name))) if inside else ("top", 7.5)
+    axes.text(*at, name, ha="center", va=place, size=size, weight="bold", zorder=5)
 
 
 def shape(what: Kind, centre: tuple[float, float], zorder: int) -> Patch:
@@ -253,27 +265,11 @@ def _draw_edge(
     bend: float,
     stroke: Stroke,
 ) -> None:
-    start, end = where[edge.source], where[edge.target]
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            connectionstyle=f"arc3,rad={bend}",
-            arrowstyle="-|>,head_length=3.5,head_width=2",
-            patchA=patches[edge.source],
-            patchB=patches[edge.target],
-            shrinkA=1,
-            shrinkB=1.5,
-            color=stroke.colour,
-            linestyle=stroke.line,
-            lw=1.2,
-            zorder=1,
-        )
-    )
+    axes.add_patch(arrow(edge, where, patches, bend, stroke, width=1.2))
     if isinstance(edge.map, Bias):
         return  # in the legend
     axes.text(
-        *point_on(start, end, bend, 0.5),
+        *point_on(where[edge.source], where[edge.target], bend, 0.5),
         edge_label(edge),
         ha="center",
         va="center",
@@ -281,4 +277,30 @@ def _draw_edge(
         color=stroke.colour,
         bbox={"fc": "white", "ec": "none", "pad": 0.6},
         zorder=4,
+    )
+
+
+def arrow(
+    edge: Edge,
+    where: Positions,
+    patches: Mapping[str, Patch],
+    bend: float,
+    stroke: Stroke,
+    *,
+    width: float,
+) -> FancyArrowPatch:
+    """The edge from the outline of one vertex to that of the other."""
+    return FancyArrowPatch(
+        where[edge.source],
+        where[edge.target],
+        connectionstyle=f"arc3,rad={bend}",
+        arrowstyle="-|>,head_length=3.5,head_width=2",
+        patchA=patches[edge.source],
+        patchB=patches[edge.target],
+        shrinkA=1,
+        shrinkB=1.5,
+        color=stroke.colour,
+        linestyle=stroke.line,
+        lw=width,
+        zorder=1,
     )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sparsejax.learners.lifted import check_inner_nodes
 from sparsejax.targets import CompositionalTarget
 
 
@@ -54,11 +55,7 @@ class IntermediateSupervision:
                 f"values_of has {self.values_of.dims} inputs, the target {self.target.dims}"
             )
         known = [n for n in self._teacher.order if self.values_of or n != self.target.root]
-        for node in self.nodes:
-            if node not in known:
-                raise ValueError(f"nodes: {node!r} is no inner node; they are {', '.join(known)}")
-            if self.nodes.count(node) > 1:
-                raise ValueError(f"nodes: {node!r} is named twice")
+        check_inner_nodes(self.nodes, known)
         if isinstance(self.weights, float | int):
             weights: tuple[float | int, ...] = (self.weights,) * len(self.nodes)
         else:

@@ -26,6 +26,17 @@ class InputLeaf(NamedTuple):
     coordinates: tuple[int, ...] = ()
 
 
+def check_positive(learner: str, **numbers: int) -> None:
+    """Refuse numbers of a learner's constructor that are below 1.
+
+    Raises:
+        ValueError: one is; the message names the first of them.
+    """
+    for what, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{learner}: {what} must be positive, got {number}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Learner:
     """An architecture with its law of initialisation, before any key. Static and hashable.

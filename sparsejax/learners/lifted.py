@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -168,7 +168,7 @@ def matched_lift(
         gain=gain,
         bias_scale=bias_scale,
         zero_outputs=zero_outputs,
-        name=f"matched-lift-{sizes if isinstance(sizes, int) else max(sizes.values())}",
+        name=f"matched-lift-{widest(sizes)}",
     )
 
 
@@ -213,11 +213,7 @@ def with_node_readouts(
     if not nodes:
         return module
     inner = [name for name in dag.ancestors if name != dag.root]
-    for node in nodes:
-        if node not in inner:
-            raise ValueError(f"nodes: {node!r} is no inner node; they are {', '.join(inner)}")
-        if nodes.count(node) > 1:
-            raise ValueError(f"nodes: {node!r} is named twice")
+    check_inner_nodes(nodes, inner)
     vertices, edges = list(module.vertices), list(module.edges)
     for node in nodes:
         vertices.append(Vertex(f"y_{node}", shape=(1,), activation="identity"))
@@ -226,6 +222,24 @@ def with_node_readouts(
             edges.append(Edge("one", f"y_{node}", Bias(shape=(1,))))
     outputs = (*module.outputs, *(f"y_{node}" for node in nodes))
     return PerceptronModule(tuple(vertices), tuple(edges), module.inputs, outputs)
+
+
+def check_inner_nodes(nodes: tuple[str, ...], inner: Sequence[str]) -> None:
+    """Refuse names that are not among the inner nodes, or come twice.
+
+    Raises:
+        ValueError: one is not, or does.
+    """
+    for node in nodes:
+        if node not in inner:
+            raise ValueError(f"nodes: {node!r} is no inner node; they are {', '.join(inner)}")
+        if nodes.count(node) > 1:
+            raise ValueError(f"nodes: {node!r} is named twice")
+
+
+def widest(sizes: Sizes) -> int:
+    """The largest of the sizes that were asked for: it names a learner."""
+    return sizes if isinstance(sizes, int) else max(sizes.values())
 
 
 def _sample_shape(module: PerceptronModule, dims: int | None) -> tuple[int, ...]:

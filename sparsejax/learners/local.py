@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.graphs import Pointwise, convnet
-from sparsejax.learners.learner import InputLeaf, Learner
-from sparsejax.learners.lifted import Gain, sparse_lift
+from sparsejax.learners.learner import InputLeaf, Learner, check_positive
+from sparsejax.learners.lifted import Gain, sparse_lift, widest
 from sparsejax.lifts.construction import InDegrees, Sizes
 
 
@@ -54,7 +54,6 @@ def cnn(
         inputs, hidden, outputs, activation, channels=channels, filter_size=filter_size,
         stride=stride, padding=padding, pooling=pooling, pool_window=pool_window, readout=readout,
     )  # fmt: skip
-    widest = sizes if isinstance(sizes, int) else max(sizes.values())
     return sparse_lift(
         module,
         sizes,
@@ -62,7 +61,7 @@ def cnn(
         gain=gain,
         bias_scale=bias_scale,
         zero_outputs=zero_outputs,
-        name=f"cnn-{hidden}x{widest}",
+        name=f"cnn-{hidden}x{widest(sizes)}",
     )
 
 
@@ -182,12 +181,16 @@ def locally_connected(
         161
     """
     stride = filter_size if stride is None else stride
-    for what, number in (
-        ("length", length), ("hidden", hidden), ("width", width), ("outputs", outputs),
-        ("channels", channels), ("filter_size", filter_size), ("stride", stride),
-    ):  # fmt: skip
-        if number < 1:
-            raise ValueError(f"locally_connected: {what} must be positive, got {number}")
+    check_positive(
+        "locally_connected",
+        length=length,
+        hidden=hidden,
+        width=width,
+        outputs=outputs,
+        channels=channels,
+        filter_size=filter_size,
+        stride=stride,
+    )
     if stride > filter_size:
         raise ValueError(
             f"locally_connected: stride {stride} would leave places between filters of "

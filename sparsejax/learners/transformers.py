@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PyTree
 from sparsejax import graphs
 from sparsejax.interop import from_flax
 from sparsejax.interop.flax_extra import flax_module
-from sparsejax.learners.learner import InputLeaf, Learner
-from sparsejax.learners.lifted import Gain, sparse_lift
+from sparsejax.learners.learner import InputLeaf, Learner, check_positive
+from sparsejax.learners.lifted import Gain, sparse_lift, widest
 from sparsejax.lifts.construction import InDegrees, Sizes
 
 
@@ -49,7 +49,6 @@ def mixing_transformer(
         tokens, features, blocks, outputs, activation,
         inputs=inputs, causal=causal, readout=readout,
     )  # fmt: skip
-    widest = sizes if isinstance(sizes, int) else max(sizes.values())
     return sparse_lift(
         module,
         sizes,
@@ -57,7 +56,7 @@ def mixing_transformer(
         gain=gain,
         bias_scale=bias_scale,
         zero_outputs=zero_outputs,
-        name=f"mixing-transformer-{blocks}x{widest}",
+        name=f"mixing-transformer-{blocks}x{widest(sizes)}",
     )
 
 
@@ -153,17 +152,15 @@ def plain_transformer(
         4
     """
     flax_module("flax.linen")
-    numbers = {
-        "tokens": tokens,
-        "features": features,
-        "blocks": blocks,
-        "heads": heads,
-        "inputs": inputs,
-        "outputs": outputs,
-    }
-    for what, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"plain_transformer: {what} must be positive, got {number}")
+    check_positive(
+        "plain_transformer",
+        tokens=tokens,
+        features=features,
+        blocks=blocks,
+        heads=heads,
+        inputs=inputs,
+        outputs=outputs,
+    )
     if features % heads:
         raise ValueError(f"plain_transformer: {heads} heads do not divide {features} features")
     builder = _Builder(tokens, inputs, features, blocks, heads, outputs, causal)

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax.graphs import Pointwise
-from sparsejax.learners.learner import InputLeaf, Learner
+from sparsejax.learners.learner import InputLeaf, Learner, check_positive
 
 
 class TwoLayerFunction(eqx.Module):
@@ -67,9 +67,7 @@ def two_layer(
         >>> two_layer(dims=30, width=100).parameters
         3200
     """
-    for what, number in (("dims", dims), ("width", width), ("outputs", outputs)):
-        if number < 1:
-            raise ValueError(f"two_layer: {what} must be positive, got {number}")
+    check_positive("two_layer", dims=dims, width=width, outputs=outputs)
     for what, scale in (("bias_range", bias_range), ("readout_range", readout_range)):
         if not 0 <= scale < math.inf:
             raise ValueError(f"two_layer: {what} must be finite and at least 0, got {scale}")

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
-from numpy.polynomial import hermite_e
 
-Term = tuple[int, ...]
+from sparsejax.targets.hermite import gauss_rule, hermite_table
+from sparsejax.targets.monomials import Monomial
 
 
 class BasisProbe(eqx.Module):
@@ -97,7 +97,8 @@ class HermiteProbe(BasisProbe):
         rows = []
         for term in terms:
             counts = np.bincount(_coordinates(term, points.shape[1]), minlength=1)
-            factors = [_hermite(int(k), points[:, i - 1]) for i, k in enumerate(counts) if k]
+            powers = [(i, int(k)) for i, k in enumerate(counts) if k]
+            factors = [hermite_table(points[:, i - 1], k)[k] for i, k in powers]
             rows.append(functools.reduce(np.multiply, factors, np.ones(len(points))))
         self.x = jnp.asarray(points, float)
         self.rows = jnp.asarray(np.stack(rows) * shares, float)
@@ -148,8 +149,7 @@ def gaussian_inputs(
     _check_support(backgrounds, dims, support, 6)
     if nodes < 1:
         raise ValueError(f"nodes must be positive, got {nodes}")
-    points, shares = hermite_e.hermegauss(nodes)
-    shares = shares / shares.sum()
+    points, shares = gauss_rule(nodes)
     grid = np.array(list(itertools.product(points, repeat=len(support))))
     weights = np.array([math.prod(w) for w in itertools.product(shares, repeat=len(support))])
     drawn = np.asarray(jax.random.normal(key, (backgrounds, dims)))
@@ -163,11 +163,7 @@ def _before(drawn: np.ndarray, grid: np.ndarray, support: Sequence[int]) -> np.n
     return x
 
 
-def _hermite(degree: int, x: np.ndarray) -> np.ndarray:
-    return hermite_e.hermeval(x, np.eye(degree + 1)[degree]) / math.sqrt(math.factorial(degree))
-
-
-def _coordinates(term: Any, dims: int) -> Term:
+def _coordinates(term: Any, dims: int) -> Monomial:
     """The coordinates of a term, of an expansion's pair the first."""
     paired = len(term) == 2 and isinstance(term[0], tuple)
     coordinates = tuple(int(i) for i in (term[0] if paired else term))

@@ -19,7 +19,7 @@ from sparsejax.structure.groups import (
     relative_interactions,
 )
 from sparsejax.structure.recovered_dag import recovered_dag
-from sparsejax.structure.screening import Screening, candidates, meets, screen
+from sparsejax.structure.screening import Screening, candidates, meeting, screen
 from sparsejax.structure.separability import (
     MOST_SEPARATED,
     best_partition,
@@ -167,12 +167,8 @@ def discover(table: Table, seed: int = 0) -> Structure:
         bases = [_rows_of(basis, some) for basis in bases]
         targets = targets[some]
     blocks = [tuple(used[at] for at in block) for block in screening.blocks]
-    surrogate = fit_surrogate(
-        bases,
-        places,
-        targets,
-        lambda columns: len(places) <= MOST_FREE or meets(blocks, columns),
-    )
+    allowed = (lambda _: True) if len(places) <= MOST_FREE else meeting(blocks)
+    surrogate = fit_surrogate(bases, places, targets, allowed)
     return _read_off(table, surrogate, places, blocks, screening, rng, warnings)
 
 
@@ -334,7 +330,6 @@ def _alike(bases: Sequence[ColumnBasis], names: Sequence[str]) -> tuple[set[int]
 
 def as_json(found: Structure) -> dict[str, Any]:
     """A structure in what JSON has; the keys that programs read come first."""
-    dag = found.dag
     return {
         "support": list(found.support),
         "groups": [list(group) for group in found.groups],
@@ -347,7 +342,5 @@ def as_json(found: Structure) -> dict[str, Any]:
         "columns": list(found.columns),
         "importances": [dataclasses.asdict(importance) for importance in found.importances],
         "interactions": [dataclasses.asdict(pair) for pair in found.interactions],
-        "dag": None
-        if dag is None
-        else {"root": dag.root, "nodes": {n: list(dag.parents_of(n)) for n in dag.ancestors}},
+        "dag": None if found.dag is None else found.dag.as_json(),
     }

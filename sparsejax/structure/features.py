@@ -1,6 +1,5 @@
 """Products of functions of single columns: the terms of an analysis of variance."""
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -96,8 +95,3 @@ def unknown_variance(
     for columns, square in gaps.items():
         total += square * missing[:, columns].any(axis=1)
     return total
-
-
-def pairs(columns: Iterable[int]) -> list[tuple[int, int]]:
-    """All pairs of some columns, in their order."""
-    return list(itertools.combinations(columns, 2))

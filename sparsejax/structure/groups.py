@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from sparsejax.graphs import Dag
 from sparsejax.structure.interactions import interactions
+from sparsejax.structure.support import SupportScore, support_score
 from sparsejax.targets.compositional import CompositionalTarget
 from sparsejax.targets.input_laws import LAWS
 
@@ -211,11 +212,10 @@ def agreement(
     from sklearn.metrics import adjusted_rand_score
 
     found, true = [list(p) for p in found], [list(p) for p in true]
-    supports = [{i for part in parts for i in part} for parts in (found, true)]
-    hits = len(supports[0] & supports[1])
-    precision = hits / len(supports[0]) if supports[0] else float(not supports[1])
-    recall = hits / len(supports[1]) if supports[1] else 1.0
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    ours, theirs = ({i for part in parts for i in part} for parts in (found, true))
+    # Where there is nothing to find, finding nothing is right.
+    nothing = SupportScore(float(not ours), 1.0, float(not ours))
+    score = support_score(ours, theirs) if theirs else nothing
     labels = []
     for parts in (found, true):
         label = np.arange(dims) + dims
@@ -223,4 +223,4 @@ def agreement(
             for i in part:
                 label[i - 1] = place
         labels.append(label)
-    return Agreement(precision, recall, f1, float(adjusted_rand_score(*labels)))
+    return Agreement(*score, float(adjusted_rand_score(*labels)))

@@ -36,14 +36,10 @@ def input_weight_norms(
         >>> input_weight_norms(params, {"v": 0, "w": 0}, {"v": (3,), "w": (1,)}).tolist()
         [5.0, 0.0, 2.0]
     """
-    squares = {
-        name: jnp.sum(jnp.square(rows), axis=1) for name, rows in input_rows(params, axes).items()
-    }
-    counts = {len(square) for square in squares.values()}
+    found = input_rows(params, axes)
+    squares = {name: jnp.sum(jnp.square(rows), axis=1) for name, rows in found.items()}
     if coordinates is None:
-        if len(counts) != 1:
-            raise ValueError(f"leaves that read inputs agree on their number, got {sorted(counts)}")
-        if counts == {1} and len(squares) > 1:
+        if number_of_inputs(found) == 1 and len(squares) > 1:
             raise ValueError(
                 f"leaves {', '.join(squares)} read one input each: say which, by coordinates"
             )
@@ -87,6 +83,18 @@ def input_rows(params: PyTree, axes: Axes) -> dict[str, Float[Array, "d weights"
         count = int(np.prod(front.shape[: len(at)]))
         found[name] = front.reshape(count, front.size // max(count, 1))
     return found
+
+
+def number_of_inputs(rows: Mapping[str, Float[Array, "d weights"]]) -> int:
+    """How many inputs each of these leaves reads.
+
+    Raises:
+        ValueError: not all the same number.
+    """
+    counts = sorted({len(row) for row in rows.values()})
+    if len(counts) != 1:
+        raise ValueError(f"leaves that read inputs agree on their number, got {counts}")
+    return counts[0]
 
 
 class InputWeightNorms(eqx.Module):

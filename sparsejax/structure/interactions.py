@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from jaxtyping import Float
 
-from sparsejax.structure.sobol import Function, Sampler, exchanged, values_of
+from sparsejax.structure.sobol import Function, Sampler, exchanged, two_samples, values_of
 
 
 def interactions(
@@ -30,10 +30,7 @@ def interactions(
         >>> found.round(1).tolist()
         [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.5]]
     """
-    if samples < 2:
-        raise ValueError(f"samples: at least two are needed, got {samples}")
-    rng = np.random.default_rng(seed)
-    a, b = (np.asarray(sampler(rng, samples)) for _ in range(2))
+    a, b = two_samples(sampler, np.random.default_rng(seed), samples)
     dims = a.shape[1]
     plain = values_of(f, a)
     alone = [values_of(f, exchanged(a, b, (i,))) for i in range(dims)]

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sparsejax.structure.column_basis import ColumnBasis
 from sparsejax.structure.features import (
     Feature,
+    cost_of,
     feature_matrix,
     unknown_variance,
 )
@@ -143,9 +144,9 @@ def screen(
         for block in sorted(new, key=new.__getitem__):
             if sum(len(features_of(made, b)) for b in [*kept, block]) <= most:
                 kept[block] = new[block]
-        residual, weights = _fit(made, kept, centred)[:2]
+        residual, weights, _, _ = _fit(made, kept, centred)
     kept = _without_the_explained(made, kept, centred, threshold)
-    residual = _fit(made, kept, centred)[0]
+    residual, _, _, _ = _fit(made, kept, centred)
     return Screening(
         kept, _null_level(small, residual, centred, rng, permutations), max([2, *orders])
     )
@@ -168,8 +169,7 @@ def features_of(made: Candidates, block: Block) -> list[Feature]:
         found = [(*feature, function) for feature in found for function in functions]
     if len(block) > 2:
         return found
-    cost = {place: made.bases[place[0]].cost[place[1]] for place in made.places}
-    return [f for f in found if sum(cost[place] for place in f) <= PAIR_BUDGET]
+    return [f for f in found if cost_of(made.bases, f) <= PAIR_BUDGET]
 
 
 def _first(made: Candidates, column: int, place: int) -> bool:
@@ -273,19 +273,17 @@ def _product_scores(
 
 def _fit(
     made: Candidates, kept: dict[Block, float], centred: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Feature], np.ndarray]:
-    """Residual, weights of rows, coefficients, features and their matrix."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Residual, weights of rows, coefficients of a constant and the features, and their matrix."""
     rows = len(centred)
     features = [feature for block in kept for feature in features_of(made, block)]
     if not features:
-        return centred, np.ones(rows), np.zeros((0, centred.shape[1])), [], np.zeros((rows, 0))
+        return centred, np.ones(rows), np.zeros((0, centred.shape[1])), np.zeros((rows, 0))
     matrix = np.column_stack([np.ones(rows), feature_matrix(made.bases, features)])
     gaps = any(made.bases[column].missing.any() for block in kept for column in block)
     weights = np.ones(rows)
     for _ in range(3 if gaps else 1):
-        weighted = matrix * weights[:, None]
-        gram = weighted.T @ matrix
-        gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+        weighted, gram = _gram(matrix, weights)
         coefficients = np.linalg.solve(gram, weighted.T @ centred)
         residual = centred - matrix @ coefficients
         if gaps:
@@ -293,7 +291,15 @@ def _fit(
             unknown = unknown_variance(made.bases, features, squares)
             rest = max(float((residual[unknown <= np.median(unknown)] ** 2).mean()), 1e-12)
             weights = rest / (rest + unknown)
-    return residual, weights, coefficients, features, matrix
+    return residual, weights, coefficients, matrix
+
+
+def _gram(matrix: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted rows, and their products with the plain ones, kept from being singular."""
+    weighted = matrix * weights[:, None]
+    gram = weighted.T @ matrix
+    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+    return weighted, gram
 
 
 def _without_the_explained(
@@ -302,10 +308,8 @@ def _without_the_explained(
     """Drop one after another the block that the others make least certain."""
     kept = dict(kept)
     while kept:
-        residual, weights, coefficients, _, matrix = _fit(made, kept, centred)
-        weighted = matrix * weights[:, None]
-        gram = weighted.T @ matrix
-        gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+        residual, weights, coefficients, matrix = _fit(made, kept, centred)
+        weighted, gram = _gram(matrix, weights)
         inverse = np.linalg.inv(gram)
         moves = weighted @ inverse
         # Residuals are the smaller the more a row decides its own fit (HC3).
@@ -360,11 +364,9 @@ def _null_level(
     return float(np.quantile(best, 0.95)) * left * len(small.functions) / rows
 
 
-def meets(blocks: Sequence[Block], columns: tuple[int, ...]) -> bool:
-    """Whether every two of some columns share a block."""
-    together = {frozenset((i, j)) for b in blocks for i in b for j in b if i < j}
-    return all(
-        frozenset((i, j)) in together
-        for place, i in enumerate(columns)
-        for j in columns[place + 1 :]
+def meeting(blocks: Sequence[Block]) -> Callable[[tuple[int, ...]], bool]:
+    """Whether every two of some columns share a block, as a function of the columns."""
+    together = {frozenset(pair) for block in blocks for pair in itertools.combinations(block, 2)}
+    return lambda columns: all(
+        frozenset(pair) in together for pair in itertools.combinations(columns, 2)
     )

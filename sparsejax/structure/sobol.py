@@ -52,10 +52,8 @@ def sobol_indices(
         >>> found.total.round(1).tolist()
         [1.0, 1.0, 0.0]
     """
-    if samples < 2:
-        raise ValueError(f"samples: at least two are needed, got {samples}")
     rng = np.random.default_rng(seed)
-    a, b = (np.asarray(sampler(rng, samples)) for _ in range(2))
+    a, b = two_samples(sampler, rng, samples)
     return sobol_indices_of_samples(
         values_of(f, a),
         values_of(f, b),
@@ -105,6 +103,19 @@ def sobol_indices_of_samples(
         np.quantile(total_draws, ends, axis=0),
         level,
     )
+
+
+def two_samples(
+    sampler: Sampler, rng: np.random.Generator, samples: int
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Two independent samples, between which inputs are exchanged.
+
+    Raises:
+        ValueError: fewer than two in each.
+    """
+    if samples < 2:
+        raise ValueError(f"samples: at least two are needed, got {samples}")
+    return np.asarray(sampler(rng, samples)), np.asarray(sampler(rng, samples))
 
 
 def exchanged(

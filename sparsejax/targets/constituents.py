@@ -9,7 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sparsejax.targets.walsh import walsh_transform
+
 FEATURES = 8
+# Inputs on which smooth constituents are scaled: node values are O(1) to a few percent.
+SCALED_ON = 4096
 MOST_BOOLEAN_VARIABLES = 10
 
 
@@ -80,10 +84,7 @@ class BooleanConstituent:
     @property
     def coefficients(self) -> tuple[float, ...]:
         """Walsh coefficients; that of the set {1, 3} of three variables is entry 101 in binary."""
-        nodes = np.array(list(itertools.product((-1, 1), repeat=self.variables)))
-        sets = np.array(list(itertools.product((False, True), repeat=self.variables)))
-        characters = np.where(sets[:, None, :], nodes[None], 1).prod(axis=-1)
-        return tuple((characters @ np.array(self.values) / len(self.values)).tolist())
+        return tuple(walsh_transform(np.array(self.values, float)).tolist())
 
     @property
     def depends_on_all(self) -> bool:

@@ -1,7 +1,6 @@
 """Functions of Gaussian inputs by their Hermite coefficients."""
 
 import dataclasses
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -11,21 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sparsejax.graphs import Dag
-from sparsejax.targets.input_laws import sample_inputs
-from sparsejax.targets.monomials import (
-    Monomial,
-    Terms,
-    binary_dag,
-    canonical_terms,
-    formula,
-    sum_of_products,
-)
+from sparsejax.targets.expansion import Expansion
+from sparsejax.targets.monomials import sum_of_products
 from sparsejax.targets.target import check_inputs
 
 
 @dataclasses.dataclass(frozen=True)
-class HermiteExpansion:
+class HermiteExpansion(Expansion):
     """`f(x) = sum_a f^(a) prod_i h_{a_i}(x_i)` of standard Gaussian inputs.
 
     `h_k = He_k / sqrt(k!)`, the normalised probabilists' Hermite polynomials: orthonormal, so that
@@ -46,77 +37,13 @@ class HermiteExpansion:
         (2, (1, 3), 2, '2*h2(x1) + x1*x3')
     """
 
-    dims: int
-    terms: Terms
-
     law = "gaussian"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", canonical_terms(self.terms, self.dims, repeats=True))
-
-    @functools.cached_property
-    def _coefficients(self) -> dict[Monomial, float | int]:
-        return dict(self.terms)
-
-    def coefficient(self, coordinates: Monomial) -> float:
-        """`f^(a)`, zero where there is no such term."""
-        return float(self._coefficients.get(tuple(sorted(coordinates)), 0.0))
-
-    @property
-    def mean(self) -> float:
-        """`E f`."""
-        return self.coefficient(())
-
-    @property
-    def variance(self) -> float:
-        """`Var f`: the sum of the squared coefficients of all terms but the constant."""
-        return math.fsum(value**2 for monomial, value in self.terms if monomial)
-
-    @property
-    def degree(self) -> int:
-        """The largest total degree; 0 for constants."""
-        return max((len(monomial) for monomial, _ in self.terms), default=0)
+    repeats = True
 
     @property
     def information_exponent(self) -> int:
         """The least degree of a term that is not constant; 0 for constants."""
         return min((len(monomial) for monomial, _ in self.terms if monomial), default=0)
-
-    @functools.cached_property
-    def support(self) -> tuple[int, ...]:
-        """Coordinates that occur, counted from 1."""
-        return tuple(sorted({i for monomial, _ in self.terms for i in monomial}))
-
-    @functools.cached_property
-    def dag(self) -> Dag:
-        """Powers of one coordinate, then products and sums of two, common products shared."""
-        products = [
-            tuple(f"x{i}" if k == 1 else f"h{k}x{i}" for i, k in Counter(monomial).items())
-            for monomial, _ in self.terms
-        ]
-        powers = {
-            f"h{k}x{i}": (f"x{i}",)
-            for monomial, _ in self.terms
-            for i, k in Counter(monomial).items()
-            if k > 1
-        }
-        return binary_dag(self.dims, products, tuple(powers.items()))
-
-    @property
-    def arity(self) -> int:
-        """The largest number of variables of a constituent: two, in general."""
-        return self.dag.arity
-
-    @property
-    def formula(self) -> str:
-        """As `parse_target` reads it."""
-        return formula(
-            (
-                tuple(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in Counter(monomial).items()),
-                value,
-            )
-            for monomial, value in self.terms
-        )
 
     def __call__(self, x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n 1"]:
         """The polynomial on every sample."""
@@ -134,20 +61,6 @@ class HermiteExpansion:
             for product, (_, value) in zip(powers, self.terms, strict=True)
         ]
         return sum_of_products(own, terms)[:, None]
-
-    def sample(
-        self, key: Array, n: int, dtype: Any = float
-    ) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
-        """`n` independent Gaussian inputs and the function there; pure.
-
-        Example:
-            >>> import jax
-            >>> x, y = HermiteExpansion(3, (((2,), 1.0),)).sample(jax.random.key(0), 5)
-            >>> bool((y[:, 0] == x[:, 1]).all())
-            True
-        """
-        x = sample_inputs(self.law, key, n, self.dims, dtype)
-        return x, self(x)
 
 
 def hermite_polynomials(x: Float[Array, "*shape"], highest: int) -> Float[Array, "orders *shape"]:
@@ -183,13 +96,11 @@ def hermite_coefficients(
         >>> np.round(hermite_coefficients(lambda z: (z + 1) ** 2, 2), 6).tolist()
         [2.0, 2.0, 1.414214]
     """
-    if highest < 0 or nodes <= highest:
-        raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")
-    at, weights = _gauss(nodes)
+    at, weights, table = _quadrature(highest, nodes)
     values = np.asarray(link(at), float)
     if values.shape != at.shape or not np.isfinite(values).all():
         raise ValueError(f"the link should map {at.shape} finite values to as many")
-    return _orthonormal(at, highest) @ (weights * values)
+    return table @ (weights * values)
 
 
 def single_index(
@@ -254,13 +165,11 @@ def multi_index(
     count = len(coordinates)
     if not 1 <= count <= 4 or len(set(coordinates)) < count:
         raise ValueError(f"coordinates: one to four different ones, got {coordinates}")
-    if highest < 0 or nodes <= highest:
-        raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")
-    at, weights = _gauss(nodes)
+    at, weights, table = _quadrature(highest, nodes)
     values = np.asarray(link(*np.meshgrid(*[at] * count, indexing="ij")), float)
     if values.shape != (nodes,) * count or not np.isfinite(values).all():
         raise ValueError(f"the link should give finite values of shape {(nodes,) * count}")
-    basis = _orthonormal(at, highest) * weights
+    basis = table * weights
     for _ in range(count):  # the first axis of values is summed, that of orders comes last
         values = np.tensordot(values, basis, axes=(0, 1))
     scale = np.abs(values).max()
@@ -272,11 +181,21 @@ def multi_index(
     return HermiteExpansion(dims, tuple((monomial, float(value)) for monomial, value in terms))
 
 
-def _gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def gauss_rule(nodes: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
+    """Points and weights, of sum one, of the mean under the standard Gaussian law."""
     at, weights = np.polynomial.hermite_e.hermegauss(nodes)
     return at, weights / weights.sum()
 
 
-def _orthonormal(at: np.ndarray, highest: int) -> np.ndarray:
-    table = np.polynomial.hermite_e.hermevander(at, highest).T
-    return table / np.sqrt([float(math.factorial(k)) for k in range(highest + 1)])[:, None]
+def hermite_table(at: Float[np.ndarray, " n"], highest: int) -> Float[np.ndarray, "orders n"]:
+    """`hermite_polynomials` on the host, in double precision whatever JAX's precision is."""
+    norms = np.sqrt([float(math.factorial(k)) for k in range(highest + 1)])
+    return np.polynomial.hermite_e.hermevander(at, highest).T / norms[:, None]
+
+
+def _quadrature(highest: int, nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss nodes and weights, and all polynomials there, a row an order."""
+    if highest < 0 or nodes <= highest:
+        raise ValueError(f"orders 0 to {highest} need more than {highest} nodes, got {nodes}")
+    at, weights = gauss_rule(nodes)
+    return at, weights, hermite_table(at, highest)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sparsejax.targets.hierarchy_rules import HierarchyRules
+from sparsejax.targets.hierarchy_rules import HierarchyRules, digit_weights
 
 
 def label_given_first_tuple(
@@ -86,7 +86,7 @@ def measured_tuple_correlation(
 ) -> Float[Array, ""]:
     """`tuple_correlation` of samples, noise included: falls like `1 / n`, then is flat."""
     sizes, dtype = rules.sizes, jnp.result_type(float)
-    weights = sizes.symbols ** jnp.arange(sizes.branching - 1, -1, -1, dtype=sentences.dtype)
+    weights = jnp.asarray(digit_weights(sizes), sentences.dtype)
     number = (sentences[:, : sizes.branching] * weights[None]).sum(axis=1)
     counts = jnp.zeros((sizes.symbols**sizes.branching, sizes.n_classes), dtype)
     counts = counts.at[number, labels].add(1)

@@ -196,7 +196,7 @@ class HierarchyRules(eqx.Module):
         `UNKNOWN` wherever no rule makes such a tuple.
         """
         sizes, found = self.sizes, [jnp.asarray(sentences)]
-        weights = jnp.asarray(_digit_weights(sizes))
+        weights = jnp.asarray(digit_weights(sizes))
         for level in range(1, sizes.levels + 1):
             groups = found[-1].reshape(len(found[-1]), -1, sizes.group)
             seen = groups != BLANK
@@ -227,7 +227,7 @@ def draw_rules(key: Key[Array, ""], sizes: HierarchySizes) -> HierarchyRules:
     """
     tuples, rule_of = [], []
     count = sizes.symbols**sizes.branching
-    digits = jnp.asarray(_digit_weights(sizes))
+    digits = jnp.asarray(digit_weights(sizes))
     for level in range(1, sizes.levels + 1):
         rules = sizes.symbols_at(level) * sizes.synonyms
         shuffled = jax.random.permutation(jax.random.fold_in(key, level), count)
@@ -239,6 +239,6 @@ def draw_rules(key: Key[Array, ""], sizes: HierarchySizes) -> HierarchyRules:
     return HierarchyRules(tuple(tuples), tuple(rule_of), sizes)
 
 
-def _digit_weights(sizes: HierarchySizes) -> Int[np.ndarray, " s"]:
+def digit_weights(sizes: HierarchySizes) -> Int[np.ndarray, " s"]:
     """A tuple as a number in base `v`, its first symbol leading."""
     return sizes.symbols ** np.arange(sizes.branching - 1, -1, -1, dtype=np.int32)

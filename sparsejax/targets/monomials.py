@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
@@ -153,6 +154,17 @@ def _inputs(dims: int) -> tuple[str, ...]:
 
 def _coordinate_first(name: str) -> tuple[int, str]:
     return int("".join(filter(str.isdigit, name.partition("x")[2]))), name
+
+
+def factors_of(monomial: Monomial) -> tuple[str, ...]:
+    """The factors of a product as they are written: a coordinate, or a Hermite polynomial of it.
+
+    Example:
+        >>> factors_of((1, 1, 3))
+        ('h2(x1)', 'x3')
+    """
+    orders = Counter(monomial).items()
+    return tuple(f"x{i}" if k == 1 else f"h{k}(x{i})" for i, k in orders)
 
 
 def formula(terms: Iterable[tuple[Sequence[str], float | int]]) -> str:

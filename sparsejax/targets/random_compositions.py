@@ -8,14 +8,11 @@ import scipy.special
 from jaxtyping import Array, Float
 
 from sparsejax.targets.compositional import CompositionalTarget, Constituent, Node
-from sparsejax.targets.constituents import Draw, draw_boolean, draw_smooth
+from sparsejax.targets.constituents import SCALED_ON, Draw, draw_boolean, draw_smooth
 from sparsejax.targets.input_laws import check_law
 
 Kind = Literal["smooth", "boolean"]
 _DRAW: dict[str, Draw] = {"smooth": draw_smooth, "boolean": draw_boolean}
-
-# Inputs on which smooth constituents are scaled: node values are O(1) to a few percent.
-_SCALED_ON = 4096
 
 
 def binary_tree(
@@ -156,7 +153,7 @@ def _drawn(
 
 
 def _inputs(rng: np.random.Generator, law: str, dims: int) -> Float[np.ndarray, "d n"]:
-    uniform = rng.uniform(-1, 1, size=(dims, _SCALED_ON))
+    uniform = rng.uniform(-1, 1, size=(dims, SCALED_ON))
     if law == "cube":
         return np.sign(uniform)
     # The Gaussian quantile of a uniform number.

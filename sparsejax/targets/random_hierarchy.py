@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, Int, Key
 
 from sparsejax.graphs import Dag
 from sparsejax.targets.hierarchy_rules import (
+    BLANK,
     Derivation,
     HierarchyRules,
     HierarchySizes,
     draw_rules,
 )
+from sparsejax.targets.target import check_inputs
 
 # All sentences are listed up to so many.
 MOST_SENTENCES = 2**18
@@ -110,11 +112,10 @@ class RandomHierarchy(HierarchySizes):
         Raises:
             ValueError: `x` has another number of coordinates.
         """
-        if x.ndim != 2 or x.shape[1] != self.dims:
-            raise ValueError(f"the target takes x of shape (n, {self.dims}), got {x.shape}")
+        check_inputs(x, self.dims)
         codes = jnp.asarray(x).reshape(len(x), self.positions, self.symbols)
         # Of a code the entry of its symbol alone is positive; of a blank none.
-        return jnp.where(codes.max(-1) > 0, jnp.argmax(codes, axis=-1).astype(jnp.int32), -1)
+        return jnp.where(codes.max(-1) > 0, jnp.argmax(codes, axis=-1).astype(jnp.int32), BLANK)
 
     def sample(
         self, key: Key[Array, ""], n: int, dtype: DTypeLike = float

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Array
 
 from sparsejax.targets.compositional import CompositionalTarget, Node
-from sparsejax.targets.constituents import draw_smooth
+from sparsejax.targets.constituents import SCALED_ON, draw_smooth
 
-_SCALED_ON = 4096
 Root = Literal["sum", "smooth"]
 
 
@@ -58,7 +57,7 @@ def random_parts(
         raise ValueError(f"relevant: 2 to 9 of {dims} coordinates are needed, got {relevant}")
     rng = np.random.default_rng((seed, 71))
     coordinates = (rng.permutation(dims)[:relevant] + 1).tolist()
-    x = rng.uniform(-1, 1, size=(dims, _SCALED_ON))
+    x = rng.uniform(-1, 1, size=(dims, SCALED_ON))
     known = {f"x{i + 1}": row for i, row in enumerate(x)}
     nodes: list[Node] = []
 

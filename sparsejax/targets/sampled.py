@@ -14,6 +14,7 @@ from sparsejax.targets.target import Target
 
 NAMES = ("synthetic", *REAL)
 USUAL_SAMPLES = 400
+TEST_FRACTION = 0.25
 
 
 def sampled(target: Target, samples: int, seed: int, *, test_samples: int = 1000) -> Dataset:
@@ -43,7 +44,7 @@ def table_data(
     samples: int | None,
     seed: int,
     *,
-    test_fraction: float = 0.25,
+    test_fraction: float = TEST_FRACTION,
     imputation: str = "mean",
 ) -> Dataset:
     """A table shuffled, split, encoded and standardised by its training part (see `encoded`).
@@ -60,7 +61,7 @@ def table_data(
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction must be at least 0 and below 1, got {test_fraction}")
     order = np.random.default_rng(seed).permutation(table.rows)
-    count = table.rows - round(test_fraction * table.rows)
+    count = _training_rows(table, test_fraction)
     if samples is not None and not 1 <= samples <= count:
         raise ValueError(
             f"samples: {table.name} has {count} training samples; {samples} were asked for"
@@ -70,7 +71,9 @@ def table_data(
     return Dataset(table.name, found.x[train], found.y[train], found.x[test], found.y[test])
 
 
-def real_data(name: str, samples: int | None, seed: int, *, test_fraction: float = 0.25) -> Dataset:
+def real_data(
+    name: str, samples: int | None, seed: int, *, test_fraction: float = TEST_FRACTION
+) -> Dataset:
     """A bundled table (see `real_table`) as training and test samples (see `table_data`).
 
     `"diabetes"`: 10 measurements, disease progression (standardised). `"digits"`: 64 pixels, the
@@ -115,8 +118,12 @@ def data_by_name(name: str, samples: int | None, seed: int, target: str | None =
             "mine.csv"
         )
     if samples is None:
-        samples = min(USUAL_SAMPLES, table.rows - round(0.25 * table.rows))
+        samples = min(USUAL_SAMPLES, _training_rows(table, TEST_FRACTION))
     return table_data(table, samples, seed)
+
+
+def _training_rows(table: Table, test_fraction: float) -> int:
+    return table.rows - round(test_fraction * table.rows)
 
 
 def _numpy(array: Float[Array, "..."]) -> Float[np.ndarray, "..."]:

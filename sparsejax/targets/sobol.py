@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from sparsejax.targets.hermite import HermiteExpansion
+from sparsejax.targets.expansion import Expansion
 from sparsejax.targets.monomials import Monomial
-from sparsejax.targets.walsh import WalshExpansion
 
 # Numbers that the decomposition of a table may hold.
 MOST_CELLS = 2**24
@@ -28,6 +27,7 @@ class SobolIndices:
     Source: Sobol, Mathematics and Computers in Simulation 2001.
 
     Example:
+        >>> from sparsejax.targets import WalshExpansion
         >>> indices = sobol_indices(WalshExpansion(9, (((1,), 1.0), ((1, 2), 2.0))))
         >>> indices.first(1), indices.total(1), indices.total(2), indices.closed((1, 2))
         (0.2, 1.0, 0.8, 1.0)
@@ -59,7 +59,7 @@ class SobolIndices:
         return math.fsum(share for part, share in self.components if coordinate in part)
 
 
-def sobol_indices(expansion: WalshExpansion | HermiteExpansion) -> SobolIndices:
+def sobol_indices(expansion: Expansion) -> SobolIndices:
     """The indices of an expansion: `S_T = f^(T)^2 / Var f` on the cube.
 
     Of Gaussian inputs, the squared coefficients of all terms that contain exactly the coordinates
@@ -69,6 +69,7 @@ def sobol_indices(expansion: WalshExpansion | HermiteExpansion) -> SobolIndices:
     indices times the variance); Sudret, Reliability Engineering & System Safety 2008 (Hermite).
 
     Example:
+        >>> from sparsejax.targets import HermiteExpansion
         >>> sobol_indices(HermiteExpansion(4, (((1, 1), 3.0), ((1,), 1.0)))).components
         (((1,), 1.0),)
     """

@@ -1,7 +1,6 @@
 """Functions on the Boolean cube by their Fourier-Walsh coefficients."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,22 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sparsejax.graphs import Dag
 from sparsejax.targets.cubature import cube_cubature
-from sparsejax.targets.input_laws import sample_inputs
-from sparsejax.targets.monomials import (
-    Monomial,
-    Terms,
-    binary_dag,
-    canonical_terms,
-    formula,
-    sum_of_products,
-)
+from sparsejax.targets.expansion import Expansion
+from sparsejax.targets.monomials import sum_of_products
 from sparsejax.targets.target import check_inputs
 
 
 @dataclasses.dataclass(frozen=True)
-class WalshExpansion:
+class WalshExpansion(Expansion):
     """`f(x) = sum_S f^(S) prod_{i in S} x_i` on `{-1, 1}^dims`: a target given by its coefficients.
 
     `terms`: pairs of a set of coordinates, counted from 1, and its coefficient. Equal sets are
@@ -47,56 +38,8 @@ class WalshExpansion:
         [[1.5]]
     """
 
-    dims: int
-    terms: Terms
-
     law = "cube"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", canonical_terms(self.terms, self.dims, repeats=False))
-
-    @functools.cached_property
-    def _coefficients(self) -> dict[Monomial, float | int]:
-        return dict(self.terms)
-
-    def coefficient(self, coordinates: Monomial) -> float:
-        """`f^(S) = E f(x) prod_{i in S} x_i`, zero where there is no such term."""
-        return float(self._coefficients.get(tuple(sorted(coordinates)), 0.0))
-
-    @property
-    def mean(self) -> float:
-        """`E f`."""
-        return self.coefficient(())
-
-    @property
-    def variance(self) -> float:
-        """`Var f`: the sum of the squared coefficients of all sets but the empty one."""
-        return math.fsum(value**2 for monomial, value in self.terms if monomial)
-
-    @property
-    def degree(self) -> int:
-        """The size of the largest set; 0 for constants."""
-        return max((len(monomial) for monomial, _ in self.terms), default=0)
-
-    @functools.cached_property
-    def support(self) -> tuple[int, ...]:
-        """Coordinates that occur, counted from 1."""
-        return tuple(sorted({i for monomial, _ in self.terms for i in monomial}))
-
-    @functools.cached_property
-    def dag(self) -> Dag:
-        """The expansion as products and sums of two, with common products shared."""
-        return binary_dag(self.dims, [tuple(f"x{i}" for i in m) for m, _ in self.terms])
-
-    @property
-    def arity(self) -> int:
-        """The largest number of variables of a constituent: two, in general."""
-        return self.dag.arity
-
-    @property
-    def formula(self) -> str:
-        """As `parse_target` reads it."""
-        return formula((tuple(f"x{i}" for i in m), value) for m, value in self.terms)
+    repeats = False
 
     def __call__(self, x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n 1"]:
         """The multilinear function on every sample, on the cube or off it."""
@@ -105,20 +48,6 @@ class WalshExpansion:
         used = jnp.asarray(x)[:, np.array(self.support, int) - 1]
         terms = [(tuple(column[i] for i in monomial), value) for monomial, value in self.terms]
         return sum_of_products(used, terms)[:, None]
-
-    def sample(
-        self, key: Array, n: int, dtype: Any = float
-    ) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
-        """`n` independent vertices of the cube and the function there; pure.
-
-        Example:
-            >>> import jax
-            >>> x, y = WalshExpansion(3, (((1, 3), 1.0),)).sample(jax.random.key(0), 5)
-            >>> bool((y[:, 0] == x[:, 0] * x[:, 2]).all())
-            True
-        """
-        x = sample_inputs(self.law, key, n, self.dims, dtype)
-        return x, self(x)
 
 
 def walsh_transform(values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.polynomial import hermite_e
+
+from sparsejax.targets import hermite_coefficients
 
 # A Hermite coefficient below this share of the largest one counts as nearly vanishing.
 VANISHING = 0.05
@@ -76,16 +77,20 @@ def hermite_strengths(
 
     (degree + 1,): of degree 0, 1, ... up to `degree`.
 
+    Raises:
+        ValueError: as `hermite_coefficients`.
+
     Example:
         >>> hermite_strengths(jnp.square, 3).round(4).tolist()  # x^2 = sqrt(2) h_2 + 1
         [1.0, 0.0, 1.4142, 0.0]
     """
-    points, weights = hermite_e.hermegauss(nodes)
-    weights = weights / weights.sum()
     shifts, shares = np.polynomial.legendre.leggauss(16)
     shifts = (biases[0] + biases[1]) / 2 + (biases[1] - biases[0]) / 2 * shifts
-    values = np.asarray(activation(jnp.asarray(points[None] + shifts[:, None], float)), float)
-    factorials = np.cumprod([1.0, *range(1, degree + 1)])
-    basis = hermite_e.hermevander(points, degree) / np.sqrt(factorials)
-    coefficients = values @ (weights[:, None] * basis)
-    return np.sqrt(shares @ coefficients**2 / shares.sum())
+
+    def coefficients(shift: float) -> np.ndarray:
+        return hermite_coefficients(
+            lambda z: activation(jnp.asarray(z + shift, float)), degree, nodes=nodes
+        )
+
+    squares = np.stack([coefficients(shift) ** 2 for shift in shifts.tolist()])
+    return np.sqrt(shares @ squares / shares.sum())
