@@ -6,8 +6,7 @@ as many slots as `gradient_flows` takes by itself. `relative_difference`: of the
 the same flows on the machine's CPU. `online`: the step of `online_sgd` over numbers of seeds.
 `cpu`: the same flows and steps on the cores of the machine that holds the accelerator, one device a
 core, in a process of its own; `--only-cpu` adds them to what is there. Each is compiled before it
-is timed. What has been measured is written after every step, since accelerators are lent by the
-minute.
+is timed. What has been measured is written after every step: a run that is cut off keeps it.
 """
 
 import argparse
