@@ -165,12 +165,14 @@ class RandomHierarchyClaim:
         sizes = settings(config)
         ranked = sorted(range(len(sizes)), key=lambda k: sizes[k].p_max / sizes[k].p_star)
         near = sorted(ranked[:2])
-        kept = {
-            field: tuple(getattr(config, field)[k] for k in near)
-            for field in ("symbols", "synonyms", "levels")
-        }
-        languages = min(config.languages, 4)
-        return dataclasses.replace(config, scale="p_max", languages=languages, **kept)
+        return dataclasses.replace(
+            config,
+            scale="p_max",
+            symbols=tuple(config.symbols[k] for k in near),
+            synonyms=tuple(config.synonyms[k] for k in near),
+            levels=tuple(config.levels[k] for k in near),
+            languages=min(config.languages, 4),
+        )
 
     def trials(self, config: RandomHierarchyConfig) -> list[Trial]:
         """One trial a setting, depth, number of samples and language: all of its runs."""
