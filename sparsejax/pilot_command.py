@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FOLDER", help="write a page, its figure and the numbers"
     )
     parser.add_argument("--seed", type=int, default=0, help="of splits and draws (default: 0)")
-    parser.add_argument("--splits", type=int, default=8, help="random splits (default: 8)")
+    parser.add_argument("--splits", type=int, default=10, help="random splits (default: 10)")
     parser.add_argument(
         "--parameters",
         type=int,

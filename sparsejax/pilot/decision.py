@@ -161,10 +161,12 @@ def _judged(
             f"interval ({'; '.join(_difference(each.difference) for each in equal)}), and no "
             "other model does better than it."
         )
+    better = [each for each in comparisons if each.better]
+    ahead = f"; it is ahead of {_listed(better)}" if better else ""
     if all(each.enough for each in comparisons):
         return VERDICTS[2], (
-            f"On {splits} splits the lift is at most {TOLERANCE:.0%} of the gain over a constant "
-            f"behind {_listed(comparisons)}, whole intervals included."
+            f"On {splits} splits the lift is behind no other model by more than {TOLERANCE:.0%} of "
+            f"that one's gain over a constant, whole intervals included{ahead}."
         )
     open_ones = [each for each in comparisons if not each.enough]
     needed = [
@@ -179,32 +181,37 @@ def _judged(
         )
     return VERDICTS[5], (
         f"The intervals of {splits} splits overlap: the lift may be better or worse than "
-        f"{_listed(open_ones)}; {more}."
+        f"{_listed(open_ones)}; {more}{ahead}."
     )
 
 
 def _next_step(verdict: str, comparisons: Sequence[Comparison], growth: Growth | None) -> str:
-    if verdict == VERDICTS[4]:
+    words = []
+    if verdict in (VERDICTS[3], VERDICTS[4]):
         better = [each for each in comparisons if each.worse]
-        name = max(better, key=lambda e: e.difference.mean).rival if better else OTHERS[0]
-        prefix = f"Start from the {WORDS[name]}. "
-    elif verdict == VERDICTS[3]:
-        prefix = "Start from a dense or shallow network. "
-    else:
-        prefix = ""
+        name = max(better, key=lambda each: each.difference.mean).rival if better else "other"
+        words.append(f"Start from the {WORDS.get(name, 'other model')}. If you stay with the lift:")
     if growth is None:
-        return prefix + "Nothing was grown: no column was found to matter on two splits or more."
+        words.append("Nothing was grown, so nothing is known of what to widen.")
+        return " ".join(words)
+    paid = [step for step in growth.steps if step.paid]
+    if paid:
+        words.append(f"Take the lift that has grown to {paid[-1].after:.0f} parameters.")
+        if len(paid) == len(growth.steps):
+            words.append("Growth paid to the last: allow more doublings.")
     paying = [each for each in growth.widenings if each.pays]
     if paying:
         best = paying[0]
-        return prefix + (
-            f"Widen the {best.what} next: doubled alone ({best.added:.0f} more parameters) it "
-            f"lowers the validation loss by {_interval(best.fall)}."
+        words.append(
+            f"Widen next: {best.what}; this alone ({best.added:.0f} more parameters) lowers the "
+            f"validation loss by {_interval(best.fall)}."
         )
-    return prefix + (
-        "Widen nothing yet: no group, and not the root, lowers the validation loss beyond its "
-        "uncertainty when it alone is doubled."
-    )
+    elif not paid:
+        words.append(
+            "Widen nothing yet: no group, doubled alone, nor the root, nor the columns that were "
+            "left out lower the validation loss beyond its uncertainty."
+        )
+    return " ".join(words)
 
 
 def _listed(comparisons: Sequence[Comparison]) -> str:

@@ -1,6 +1,7 @@
 """The figure of a pilot: test losses, differences, loss along growth, cost."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -42,7 +43,8 @@ def draw_pilot(found: Pilot) -> Figure:
         _growth(axes[1, 0], found)
         _cost(axes[1, 1], found)
         figure.suptitle(
-            f"{found.target_name} of {found.table_name}: {found.decision.verdict}", fontsize=11
+            f"{found.target_name} of {Path(found.table_name).name}: {found.decision.verdict}",
+            fontsize=11,
         )
     return figure
 
@@ -97,15 +99,18 @@ def _growth(axes, found: Pilot) -> None:
     )  # fmt: skip
     for step, (size, _), e in zip(found.growth.steps, found.levels[1:], each[1:], strict=True):
         words = "pays" if step.paid else "does not pay"
-        axes.annotate(words, (size, e.mean), (4, 6), textcoords="offset points", fontsize=8)
+        axes.annotate(words, (size, e.high), (4, 4), textcoords="offset points", fontsize=8,
+                      ha="right")  # fmt: skip
     for name in EQUAL:
         e = resampled_interval(found.losses[name], found.ratio)
         place = float(np.mean(found.parameters[name])) * (1.06 if name == "dense" else 1.12)
         interval_bars(axes, [place], [e.mean], [e.low], [e.high], color=_COLOURS[name],
                       marker="s", capsize=3, linestyle="none", label=WORDS[name])  # fmt: skip
+    floor = found.losses[CONSTANT].mean()
     for name in ("linear", "boosting"):
-        axes.axhline(found.losses[name].mean(), color=_COLOURS[name], linewidth=1,
-                     linestyle="--", label=WORDS[name])  # fmt: skip
+        loss = found.losses[name].mean()
+        if loss < 0.9 * floor:  # one that has learned nothing would set the scale
+            axes.axhline(loss, color=_COLOURS[name], linewidth=1, linestyle="--", label=WORDS[name])
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
     axes.minorticks_off()

@@ -1,6 +1,7 @@
 """Grows the chosen lifts while it pays, and asks which single vertex is worth widening."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 import jax
@@ -12,6 +13,9 @@ from sparsejax.pilot.folds import Fold
 from sparsejax.pilot.layers import Network, of_lift, params_of
 from sparsejax.pilot.matched import IN_DEGREE, MOST_READ, ROOT, Parts, initialisation
 from sparsejax.pilot.training import Runs, Training, train
+
+# What stands for a new part, of all columns that no part reads.
+LEFT_OUT = "left out"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +83,8 @@ def grow_while_it_pays(
     A doubling pays where the validation loss falls below that of the ungrown lift, trained on for
     as long with as many tries, by more than the interval over splits. Halves of the validation rows
     take turns: where one chooses run and moment the other judges. In the same program single
-    vertices are doubled, a part with new edges into the root's vertices, which start at zero.
+    vertices are doubled, a part with new edges into the root's vertices, which start at zero; and
+    the columns that were left out make one more part.
 
     Raises:
         ValueError: folds and lifts that are not equally many, or fewer than two.
@@ -136,9 +141,9 @@ def _try(
             networks.append(of_lift(lift, larger, q, c))
         grown.append(lifts)
         rng = np.random.default_rng((seed, number))
-        vertices = [*range(len(each.parts.names)), None]
+        vertices = [*each.parts.vertices, ROOT, LEFT_OUT]
         # Every fold needs as many lanes: those of fewer parts repeat the ungrown lift.
-        vertices += [-1] * (most + 1 - len(vertices))
+        vertices += [""] * (most + 2 - len(vertices))
         candidates.append(
             [[each.network] * training.starts, networks]
             + [[_widened(each, v, rng) for _ in range(training.starts)] for v in vertices]
@@ -146,34 +151,45 @@ def _try(
     return grown, train(folds, candidates, task, training, seed)
 
 
-def _widened(each: Chosen, vertex: int | None, rng: np.random.Generator) -> Network:
-    """The same function with one vertex doubled: a part by its place, the root by None."""
-    if vertex == -1:
-        return each.network
-    free = {name: mask.copy() for name, mask in each.network.free.items()}
-    values = {name: value.copy() for name, value in each.network.values.items()}
+def _widened(each: Chosen, vertex: str, rng: np.random.Generator) -> Network:
+    """The same function with one vertex doubled, or with a new group of the columns left out."""
     sizes = [each.lift.sizes[name] for name in each.parts.vertices]
-    first = np.cumsum([0, *sizes])
-    if vertex is None:
-        added = each.lift.sizes[ROOT]
-        for name in ("w2", "b2", "w3"):
-            axis = 0 if name == "w3" else -1
-            free[name] = _more(free[name], added, axis)
-            values[name] = _more(values[name], added, axis)
-        scale = np.sqrt(2 / (IN_DEGREE * len(sizes)))
-        for unit in range(added, 2 * added):
-            for n, start in zip(sizes, first, strict=False):
-                read = start + rng.permutation(n)[:IN_DEGREE]
-                free["w2"][read, unit] = True
-                values["w2"][read, unit] = scale * rng.normal(size=len(read))
-        values["b2"][added:] = 0.1 * rng.normal(size=added)
-        free["b2"][added:] = free["w3"][added:] = True
-        return Network(free, values)
-    added, columns = sizes[vertex], np.array(each.parts.columns[vertex])
-    old = values["w1"].shape[1]
-    for name, axis in (("w1", -1), ("b1", -1), ("w2", 0)):
-        free[name] = _more(free[name], added, axis)
-        values[name] = _more(values[name], added, axis)
+    if vertex == ROOT:
+        return _wider_root(each, sizes, rng)
+    if vertex in each.parts.vertices:
+        place = each.parts.vertices.index(vertex)
+        return _wider_part(each.network, np.array(each.parts.columns[place]), sizes[place], rng)
+    left = _left_out(each)
+    if vertex == LEFT_OUT and len(left):
+        return _wider_part(each.network, left, max(sizes), rng)
+    return each.network
+
+
+def _left_out(each: Chosen) -> np.ndarray:
+    return np.flatnonzero(~each.network.free["w1"].any(axis=1))
+
+
+def _wider_root(each: Chosen, sizes: Sequence[int], rng: np.random.Generator) -> Network:
+    """Twice as many units of the root; the readout does not hear the new ones yet."""
+    added = each.lift.sizes[ROOT]
+    free, values = _with_room(each.network, {"w2": -1, "b2": -1, "w3": 0}, added)
+    scale = np.sqrt(2 / (IN_DEGREE * len(sizes)))
+    for unit in range(added, 2 * added):
+        for n, start in zip(sizes, np.cumsum([0, *sizes]), strict=False):
+            read = start + rng.permutation(n)[:IN_DEGREE]
+            free["w2"][read, unit] = True
+            values["w2"][read, unit] = scale * rng.normal(size=len(read))
+    values["b2"][added:] = 0.1 * rng.normal(size=added)
+    free["b2"][added:] = free["w3"][added:] = True
+    return Network(free, values)
+
+
+def _wider_part(
+    network: Network, columns: np.ndarray, added: int, rng: np.random.Generator
+) -> Network:
+    """Further units that read some columns; every unit of the root reads some of them, at zero."""
+    free, values = _with_room(network, {"w1": -1, "b1": -1, "w2": 0}, added)
+    old = len(network.values["b1"])
     for unit in range(old, old + added):
         read = rng.permutation(columns)[:MOST_READ]
         free["w1"][read, unit] = True
@@ -185,24 +201,54 @@ def _widened(each: Chosen, vertex: int | None, rng: np.random.Generator) -> Netw
     return Network(free, values)
 
 
-def _more(array: np.ndarray, added: int, axis: int) -> np.ndarray:
-    shape = list(array.shape)
-    shape[axis] = added
-    return np.concatenate([array, np.zeros(shape, array.dtype)], axis=axis)
+def _with_room(
+    network: Network, axes: dict[str, int], added: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Masks and values with zeros behind them along an axis each; copies."""
+    both = []
+    for arrays in (network.free, network.values):
+        wide = {name: array.copy() for name, array in arrays.items()}
+        for name, axis in axes.items():
+            shape = list(wide[name].shape)
+            shape[axis] = added
+            more = np.zeros(shape, wide[name].dtype)
+            wide[name] = np.concatenate([wide[name], more], axis=axis)
+        both.append(wide)
+    return both[0], both[1]
 
 
 def _widenings(
     current: Sequence[Chosen], runs: Sequence[Sequence[Runs]], kept: np.ndarray, ratio: float
 ) -> tuple[Widening, ...]:
-    """By what is widened, over the folds that have it; the largest fall first."""
-    found: dict[str, list[tuple[float, float, int]]] = {}
-    for each, own, before in zip(current, runs, kept, strict=True):
-        words = each.parts.words
-        for vertex, run in zip([*each.parts.vertices, ROOT], own[2:], strict=False):
-            added = run.networks[0].parameters - each.network.parameters
-            found.setdefault(words[vertex], []).append((before, run.judged, added))
+    """The largest fall first, by the groups that most folds have; a fold's own may differ a little.
+
+    Each fold answers for the group of its own that shares most columns with it, half at least.
+    """
+    ((common, _),) = Counter(each.parts for each in current).most_common(1)
+    words = common.words | {LEFT_OUT: "columns that were left out, as a group of their own"}
     result = []
-    for what, rows in found.items():
-        before, after, added = np.array(rows, float).T
-        result.append(Widening(what, paired(before, after, ratio), float(added.mean()), len(rows)))
+    for vertex in (*common.vertices, ROOT, LEFT_OUT):
+        rows = []
+        for each, own, before in zip(current, runs, kept, strict=True):
+            place = _alike(common, each, vertex)
+            if place is not None:
+                run = own[2 + place]
+                added = run.networks[0].parameters - each.network.parameters
+                rows.append((before, run.judged, added))
+        if rows:
+            before, after, added = np.array(rows, float).T
+            fall = paired(before, after, ratio)
+            result.append(Widening(words[vertex], fall, float(added.mean()), len(rows)))
     return tuple(sorted(result, key=lambda each: -each.fall.mean))
+
+
+def _alike(common: Parts, own: Chosen, vertex: str) -> int | None:
+    """The place among what a fold has widened of that which means the same."""
+    if vertex == ROOT:
+        return len(own.parts.names)
+    if vertex == LEFT_OUT:
+        return len(own.parts.names) + 1 if len(_left_out(own)) else None
+    goal = set(common.columns[common.vertices.index(vertex)])
+    shared = [len(goal & set(part)) / len(goal | set(part)) for part in own.parts.columns]
+    best = int(np.argmax(shared))
+    return best if shared[best] >= 0.5 else None

@@ -84,10 +84,10 @@ def pilot(
     table: Table,
     seed: int = 0,
     *,
-    splits: int = 8,
+    splits: int = 10,
     parameters: int | None = None,
     doublings: int = 2,
-    training: Training = Training(),
+    training: Training | None = None,
     say: Say = lambda words: None,
 ) -> Pilot:
     """Discover, train a matched sparse lift beside its rivals, grow it while it pays, and decide.
@@ -112,6 +112,7 @@ def pilot(
         raise ValueError(f"parameters: at least 20, got {parameters}")
     if doublings < 0:
         raise ValueError(f"doublings: zero or more, got {doublings}")
+    training = Training() if training is None else training
     clock = _Clock(say)
     table, said = some_rows(table, seed)
     with clock("discovery"):
@@ -123,13 +124,13 @@ def pilot(
         parameters = max(parameters, LEAST_UNITS * (q + 1 + c) + c)
     task = table.task
     with clock("training"):
-        drawn = [
-            _drawn(fold, parameters, training.starts, seed + n) for n, fold in enumerate(parts)
-        ]
+        starts = training.starts
+        drawn = [_drawn(fold, parameters, starts, seed + n) for n, fold in enumerate(parts)]
         candidates = [
             [
-                [each.network for each in lifts],
-                *_dense_networks(q, c, parameters, training.starts, seed + n),
+                # Where no column matters the lift is a constant.
+                [each.network for each in lifts] or [constant(q, c)] * starts,
+                *_dense_networks(q, c, parameters, starts, seed + n),
             ]
             for n, lifts in enumerate(drawn)
         ]
@@ -159,13 +160,12 @@ def pilot(
         first = structured[0]
         with clock("stability"):
             watched = _drawn(parts[first], parameters, WATCHED, seed)
-            starts = dict(zip(EQUAL, _dense_networks(q, c, parameters, WATCHED, seed), strict=True))
+            rivals = dict(zip(EQUAL, _dense_networks(q, c, parameters, WATCHED, seed), strict=True))
             endings, agreements = stability(
-                parts[first], {LIFT: [each.network for each in watched], **starts}, task, seed
+                parts[first], {LIFT: [each.network for each in watched], **rivals}, task, seed
             )
         with clock("cost"):
             one = chosen[first]
-            assert one.lift is not None
             costs = network_costs(
                 (one.lift, params_of(one.lift, one.network)),
                 dense_for(q, c, parameters), shallow_for(q, c, parameters), q, c,
@@ -224,11 +224,11 @@ def pilot(
     )
 
 
-def _drawn(fold: Fold, parameters: int, starts: int, seed: int) -> list["Chosen"]:
-    """Random lifts of the module that this split suggests; where none, a constant."""
+def _drawn(fold: Fold, parameters: int, starts: int, seed: int) -> list[Chosen]:
+    """Random lifts of the module that this split suggests; none where no column matters."""
     q, c = fold.train.x.shape[1], fold.train.y.shape[1]
     if not fold.structure.support:
-        return [Chosen(None, None, constant(q, c))] * starts
+        return []
     parts = parts_of(fold.structure, fold.columns, fold.groups)
     module, sizes = module_of(parts, q, c), sizes_for(parts, c, parameters)
     found = []

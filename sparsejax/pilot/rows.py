@@ -44,9 +44,11 @@ def loss_rows(found: Pilot) -> list[dict[str, Any]]:
                 "candidate": named(name),
                 "parameters": _count(found.parameters.get(name)),
                 "test loss": loss.mean,
-                "95% interval": _ends(loss),
+                "95% interval": _ends(loss, least=0.0),
                 score_name(found): score.mean,
-                "its 95% interval": _ends(score),
+                "its 95% interval": _ends(
+                    score, 0.0 if found.task == "classification" else -np.inf, 1.0
+                ),
             }
         )
     return rows
@@ -215,10 +217,11 @@ def _json(interval: Interval) -> dict[str, float]:
     return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _ends(interval: Interval) -> str:
+def _ends(interval: Interval, least: float = -np.inf, most: float = np.inf) -> str:
+    """The interval's ends, as far as values go."""
     if not np.isfinite(interval.low):
         return "-"
-    return f"{interval.low:.4g} to {interval.high:.4g}"
+    return f"{max(interval.low, least):.4g} to {min(interval.high, most):.4g}"
 
 
 def _count(counts: tuple[int, int] | None) -> str:
