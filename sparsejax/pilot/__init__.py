@@ -6,5 +6,5 @@ from sparsejax.pilot.comparison import (
     resampled_interval as resampled_interval,
 )
 from sparsejax.pilot.decision import VERDICTS as VERDICTS, Decision as Decision, decide as decide
-from sparsejax.pilot.pilot import Pilot as Pilot, pilot as pilot
+from sparsejax.pilot.small_first import Pilot as Pilot, pilot as pilot
 from sparsejax.pilot.training import Training as Training

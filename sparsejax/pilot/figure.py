@@ -19,8 +19,8 @@ from sparsejax.claims.drawing import (
 )
 from sparsejax.pilot.comparison import resampled_interval
 from sparsejax.pilot.decision import CONSTANT, EQUAL, GROWN, LIFT, WORDS
-from sparsejax.pilot.pilot import Pilot
 from sparsejax.pilot.rows import candidates, loss_name
+from sparsejax.pilot.small_first import Pilot
 
 _COLOURS = {
     LIFT: BLUE,

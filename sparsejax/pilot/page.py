@@ -7,7 +7,7 @@ from typing import Any
 from sparsejax.pilot import rows
 from sparsejax.pilot.decision import TOLERANCE
 from sparsejax.pilot.folds import FRACTIONS
-from sparsejax.pilot.pilot import Pilot
+from sparsejax.pilot.small_first import Pilot
 from sparsejax.runs.report import data_table, html_page, image, pairs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsejax.pilot.comparison import Interval, resampled_interval
 from sparsejax.pilot.decision import CONSTANT, EQUAL, GROWN, LIFT, OTHERS, WORDS
-from sparsejax.pilot.pilot import Pilot
+from sparsejax.pilot.small_first import Pilot
 
 ORDER = (LIFT, GROWN, *EQUAL, *OTHERS, CONSTANT)
 
