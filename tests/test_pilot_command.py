@@ -18,6 +18,7 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_noise_makes_a_page_that_says_so(file, tmp_path, capsys):
     out = tmp_path / "pilot"
     words = ["pilot", str(file), "--target", "y", "--out", str(out), "--splits", "2"]

@@ -104,9 +104,9 @@ def pilot(
 
     Example:
         >>> import sparsejax as sj
-        >>> result = pilot(sj.targets.real_table("diabetes"))  # doctest: +SKIP
+        >>> result = pilot(sj.targets.real_table("cars"))  # doctest: +SKIP
         >>> result.decision.verdict  # doctest: +SKIP
-        'another kind of model is better'
+        'structure does not pay here'
     """
     if parameters is not None and parameters < 20:
         raise ValueError(f"parameters: at least 20, got {parameters}")

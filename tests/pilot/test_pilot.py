@@ -1,13 +1,18 @@
 """Whole pilots on tables whose right answer is known, and that test rows choose nothing."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from sparsejax.pilot import Training, pilot, small_first as room
+from sparsejax.pilot.figure import picture
 from sparsejax.pilot.folds import folds
+from sparsejax.pilot.page import page
 from sparsejax.pilot.plain_models import linear_model
+from sparsejax.pilot.rows import as_json
+from sparsejax.runs.strict_json import dumps
 from sparsejax.structure.discover import discover
 from sparsejax.targets.table import Column, Table, TableError
 
@@ -25,17 +30,16 @@ def composed(rows, seed=0):
     return x, np.tanh(2 * x[:, 0] * x[:, 2]) + np.tanh(2 * x[:, 4] * x[:, 5])
 
 
-def test_test_rows_choose_nothing():
+@pytest.fixture(scope="module")
+def twice():
+    """A pilot, and one on other targets of rows that only test; each with what it chose."""
     x, y = composed(150)
-    table = table_of(x, y)
-    parts = folds(table, 2, seed=3)
-    # Rows on which both splits test: nothing else has seen them.
+    parts = folds(table_of(x, y), 2, seed=3)
     key = {tuple(row): place for place, row in enumerate(x)}
     tested = [{key[tuple(row)] for row in fold.test.table.values} for fold in parts]
-    poisoned = sorted(tested[0] & tested[1])
-    assert poisoned
     bad = y.copy()
-    bad[poisoned] = 1e3
+    bad[sorted(tested[0] & tested[1])] = 1e3
+    assert (bad != y).any()
     found = []
     for goal in (y, bad):
         chosen = []
@@ -53,7 +57,11 @@ def test_test_rows_choose_nothing():
             patch.setattr(room, "boosting", lambda fold, task, seed: linear_model(fold, task))
             result = pilot(table_of(x, goal), 3, splits=2, training=QUICK, doublings=0)
         found.append((chosen, result))
-    (clean, one), (dirty, other) = found
+    return found
+
+
+def test_test_rows_choose_nothing(twice):
+    (clean, one), (dirty, other) = twice
     assert one.groups == other.groups and one.parameters == other.parameters
     assert len(clean) == len(dirty) == 6
     for a, b in zip(clean, dirty, strict=True):
@@ -61,6 +69,22 @@ def test_test_rows_choose_nothing():
             np.testing.assert_array_equal(a.values[name], b.values[name])
     for name in one.losses:
         assert (other.losses[name] > 100 * one.losses[name]).all()
+
+
+def test_page_and_json_say_what_was_measured(twice):
+    (_, found), _ = twice
+    drawn = picture(found)
+    text = page(found, drawn, {"file": {"sha256": "abc"}})
+    assert drawn.startswith(b"\x89PNG") and "data:image/png;base64" in text
+    assert found.decision.verdict in text.lower() and "http" not in text.split("<body>")[1]
+    assert found.groups[0][1] <= 2 and "file, sha256" in text
+    record = json.loads(dumps(as_json(found)))
+    assert record["verdict"] == found.decision.verdict and record["splits"] == 2
+    for name, losses in found.losses.items():
+        assert record["test"][name]["losses"] == losses.tolist()
+        assert record["test"][name]["loss"]["mean"] == pytest.approx(losses.mean())
+    low, high = record["test"]["lift"]["parameters"]
+    assert 90 <= low <= high <= 110
 
 
 def test_each_split_is_explored_and_encoded_by_its_training_rows():
