@@ -63,7 +63,7 @@ def splits_to_tell(difference: Interval, splits: int, ratio: float) -> int | Non
 
     Example:
         >>> splits_to_tell(Interval(1.0, -0.5, 2.5), splits=5, ratio=0.1)
-        15
+        30
     """
     half = difference.high - difference.mean
     if not np.isfinite(half) or difference.mean == 0:

@@ -46,9 +46,10 @@ def parts_of(found: Structure, columns: Sequence[str], groups: Sequence[tuple[in
     Example:
         >>> from sparsejax.structure import discover
         >>> from sparsejax.targets import real_table
-        >>> table = real_table("diabetes")
-        >>> parts_of(discover(table), table.names, [(i,) for i in range(10)]).columns[0]
-        (2,)
+        >>> found = discover(real_table("diabetes"))
+        >>> parts = parts_of(found, found.columns, [(i,) for i in range(10)])
+        >>> parts.names[0], parts.columns[0]
+        ('s5', (8,))
     """
     at = dict(zip(columns, groups, strict=True))
     names = [tuple(sorted(group, key=found.columns.index)) for group in found.groups]

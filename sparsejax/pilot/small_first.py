@@ -103,10 +103,7 @@ def pilot(
         ValueError: fewer than 40 rows or two splits, parameters or doublings out of range.
 
     Example:
-        >>> import sparsejax as sj
-        >>> result = pilot(sj.targets.real_table("cars"))  # doctest: +SKIP
-        >>> result.decision.verdict  # doctest: +SKIP
-        'structure does not pay here'
+        `notebooks/discover_and_pilot.ipynb`; it takes a minute or two.
     """
     if parameters is not None and parameters < 20:
         raise ValueError(f"parameters: at least 20, got {parameters}")
