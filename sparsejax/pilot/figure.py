@@ -18,7 +18,7 @@ from sparsejax.claims.drawing import (
     paper_style,
 )
 from sparsejax.pilot.comparison import resampled_interval
-from sparsejax.pilot.decision import CONSTANT, EQUAL, GROWN, LIFT, WORDS
+from sparsejax.pilot.decision import CONSTANT, EQUAL, GROWN, LIFT, OTHERS, WORDS
 from sparsejax.pilot.rows import candidates, loss_name
 from sparsejax.pilot.small_first import Pilot
 
@@ -63,13 +63,14 @@ def _losses(axes, found: Pilot) -> None:
     for place, name in enumerate(names):
         each = resampled_interval(found.losses[name], found.ratio)
         _across(axes, place, each, _COLOURS[name])
-        axes.plot(found.losses[name], np.full(found.splits, place - 0.25), "|",
-                  color=_COLOURS[name], alpha=0.5, markersize=5)  # fmt: skip
+        aside = np.full(found.splits, place - 0.25)
+        axes.plot(found.losses[name], aside, "|", color=_COLOURS[name], alpha=0.5, markersize=5)
     axes.set_yticks(range(len(names)), [WORDS[name] for name in names])
+    # They are the legend of all panels.
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(_COLOURS[name])
     axes.set_xlabel(loss_name(found))
-    axes.set_title(f"Test loss, 95% over {found.splits} splits")
-    if found.task == "classification" and all((v > 0).all() for v in found.losses.values()):
-        axes.set_xscale("log")
+    axes.set_title(f"Test loss, 95% over {found.splits} splits (ticks)")
 
 
 def _differences(axes, found: Pilot) -> None:
@@ -95,29 +96,27 @@ def _growth(axes, found: Pilot) -> None:
     each = [resampled_interval(losses, found.ratio) for _, losses in found.levels]
     interval_bars(
         axes, sizes, [e.mean for e in each], [e.low for e in each], [e.high for e in each],
-        color=BLUE, marker="o", capsize=3, label=WORDS[LIFT],
+        color=BLUE, marker="o", capsize=3,
     )  # fmt: skip
     for step, (size, _), e in zip(found.growth.steps, found.levels[1:], each[1:], strict=True):
         words = "pays" if step.paid else "does not pay"
-        axes.annotate(words, (size, e.high), (4, 4), textcoords="offset points", fontsize=8,
-                      ha="right")  # fmt: skip
-    for name in EQUAL:
+        axes.annotate(words, (size, e.mean), (-5, 5), textcoords="offset points", ha="right")
+    for name, aside in zip(EQUAL, (1.05, 1.1), strict=True):
         e = resampled_interval(found.losses[name], found.ratio)
-        place = float(np.mean(found.parameters[name])) * (1.06 if name == "dense" else 1.12)
-        interval_bars(axes, [place], [e.mean], [e.low], [e.high], color=_COLOURS[name],
-                      marker="s", capsize=3, linestyle="none", label=WORDS[name])  # fmt: skip
+        place = aside * float(np.mean(found.parameters[name]))
+        style = {"color": _COLOURS[name], "marker": "s", "capsize": 3, "linestyle": "none"}
+        interval_bars(axes, [place], [e.mean], [e.low], [e.high], **style)
     floor = found.losses[CONSTANT].mean()
-    for name in ("linear", "boosting"):
+    for name in OTHERS:
         loss = found.losses[name].mean()
         if loss < 0.9 * floor:  # one that has learned nothing would set the scale
-            axes.axhline(loss, color=_COLOURS[name], linewidth=1, linestyle="--", label=WORDS[name])
+            axes.axhline(loss, color=_COLOURS[name], linewidth=1, linestyle="--")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
     axes.minorticks_off()
     axes.margins(x=0.15)
-    axes.set_xlabel("parameters (log scale)")
+    axes.set_xlabel("parameters (log scale; networks of equal size stand aside)")
     axes.set_ylabel(loss_name(found))
-    axes.legend(fontsize=7)
 
 
 def _cost(axes, found: Pilot) -> None:
@@ -127,18 +126,19 @@ def _cost(axes, found: Pilot) -> None:
         axes.set_axis_off()
         return
     for each in found.costs:
-        colour = _COLOURS[each.candidate]
         for (rows, seconds), marker in zip(each.seconds.items(), ("o", "D"), strict=True):
-            axes.plot(each.bytes, 1e6 * seconds, marker, color=colour,
-                      markerfacecolor=colour if rows == 1 else "white",
-                      label=WORDS[each.candidate] if rows == 1 else None)  # fmt: skip
+            colour = _COLOURS[each.candidate]
+            face = colour if rows == 1 else "white"
+            axes.plot(each.bytes, 1e6 * seconds, marker, color=colour, markerfacecolor=face)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(0.12)
     axes.set_xlabel("bytes held (log scale)")
     axes.set_ylabel("microseconds a call (log scale)")
-    axes.plot([], [], "D", color=GREY, markerfacecolor="white", label="256 rows (filled: 1)")
-    axes.legend(fontsize=7)
+    few, many = found.costs[0].seconds
+    axes.plot([], [], "o", color=GREY, label=f"{few} row")
+    axes.plot([], [], "D", color=GREY, markerfacecolor="white", label=f"{many} rows")
+    axes.legend()
 
 
 def _across(axes, place: int, each, colour: str) -> None:
