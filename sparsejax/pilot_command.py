@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--parameters",
         type=int,
         default=None,
-        help="of each small network, about (default: half the training rows, 100 to 1000)",
+        help="of each small network, about (default: half the training rows, 100 to 500)",
     )
     parser.add_argument(
         "--doublings", type=int, default=2, help="of the lift, at most (default: 2)"

@@ -16,6 +16,8 @@ from sparsejax.pilot.training import Runs, Training, train
 
 # What stands for a new part, of all columns that no part reads.
 LEFT_OUT = "left out"
+# The most important parts are widened, each alone; more would cost as much again.
+MOST_WIDENED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +93,8 @@ def grow_while_it_pays(
     """
     if len(folds) != len(chosen) or len(folds) < 2:
         raise ValueError(f"growth: {len(folds)} folds and {len(chosen)} lifts; two are needed")
+    # Starts are no longer random: the lift is one that was trained.
+    training = dataclasses.replace(training, starts=1)
     steps: list[GrowthStep] = []
     widenings: tuple[Widening, ...] = ()
     levels = [tuple(each.network for each in chosen)]
@@ -115,9 +119,8 @@ def grow_while_it_pays(
                 "beyond its uncertainty"
             )
             break
-        starts = training.starts
         current = [
-            Chosen(drawn[own[1].best * starts // len(own[1].networks)], each.parts, network)
+            Chosen(drawn[0], each.parts, network)
             for drawn, own, each, network in zip(grown, runs, current, networks, strict=True)
         ]
     return Growth(tuple(steps), stopped, widenings, tuple(levels), tuple(current))
@@ -127,7 +130,7 @@ def _try(
     folds: Sequence[Fold], current: Sequence[Chosen], task: str, training: Training, seed: int
 ) -> tuple[list[list[Lift]], list[list[Runs]]]:
     """The grown lifts of each fold, one a start; and runs: as it was, grown, each vertex alone."""
-    most = max(len(each.parts.names) for each in current)
+    most = max(_widened_parts(each) for each in current)
     grown, candidates = [], []
     for number, (fold, each) in enumerate(zip(folds, current, strict=True)):
         q, c = fold.train.x.shape[1], fold.train.y.shape[1]
@@ -141,7 +144,7 @@ def _try(
             networks.append(of_lift(lift, larger, q, c))
         grown.append(lifts)
         rng = np.random.default_rng((seed, number))
-        vertices = [*each.parts.vertices, ROOT, LEFT_OUT]
+        vertices = [*each.parts.vertices[:MOST_WIDENED], ROOT, LEFT_OUT]
         # Every fold needs as many lanes: those of fewer parts repeat the ungrown lift.
         vertices += [""] * (most + 2 - len(vertices))
         candidates.append(
@@ -163,6 +166,10 @@ def _widened(each: Chosen, vertex: str, rng: np.random.Generator) -> Network:
     if vertex == LEFT_OUT and len(left):
         return _wider_part(each.network, left, max(sizes), rng)
     return each.network
+
+
+def _widened_parts(each: Chosen) -> int:
+    return min(len(each.parts.names), MOST_WIDENED)
 
 
 def _left_out(each: Chosen) -> np.ndarray:
@@ -227,7 +234,7 @@ def _widenings(
     ((common, _),) = Counter(each.parts for each in current).most_common(1)
     words = common.words | {LEFT_OUT: "columns that were left out, as a group of their own"}
     result = []
-    for vertex in (*common.vertices, ROOT, LEFT_OUT):
+    for vertex in (*common.vertices[:MOST_WIDENED], ROOT, LEFT_OUT):
         rows = []
         for each, own, before in zip(current, runs, kept, strict=True):
             place = _alike(common, each, vertex)
@@ -245,10 +252,12 @@ def _widenings(
 def _alike(common: Parts, own: Chosen, vertex: str) -> int | None:
     """The place among what a fold has widened of that which means the same."""
     if vertex == ROOT:
-        return len(own.parts.names)
+        return _widened_parts(own)
     if vertex == LEFT_OUT:
-        return len(own.parts.names) + 1 if len(_left_out(own)) else None
+        return _widened_parts(own) + 1 if len(_left_out(own)) else None
     goal = set(common.columns[common.vertices.index(vertex)])
-    shared = [len(goal & set(part)) / len(goal | set(part)) for part in own.parts.columns]
+    shared = [
+        len(goal & set(part)) / len(goal | set(part)) for part in own.parts.columns[:MOST_WIDENED]
+    ]
     best = int(np.argmax(shared))
     return best if shared[best] >= 0.5 else None

@@ -30,7 +30,7 @@ from sparsejax.pilot.training import Runs, Training, train
 from sparsejax.structure.discover import Structure
 from sparsejax.targets.table import Table
 
-LEAST_PARAMETERS, MOST_PARAMETERS = 100, 1000
+LEAST_PARAMETERS, MOST_PARAMETERS = 100, 500
 # A shallow network of fewer units than that is no rival.
 LEAST_UNITS = 4
 # Random lifts, and networks of each other kind, whose training is watched.
@@ -95,7 +95,7 @@ def pilot(
     On each random split (60% to train on, 20% to choose by, 20% to test on) structure, means and
     fillings come from the training rows; a random sparse lift of the module that was found there, a
     dense and a shallow network of about as many `parameters` (by default half the training rows,
-    100 to 1000), a linear model and gradient boosting are fitted; validation rows choose runs,
+    100 to 500), a linear model and gradient boosting are fitted; validation rows choose runs,
     moments and penalties; test rows are looked at last and choose nothing. `doublings`: at most so
     many. `say` hears what is being done. Of more than 20,000 rows some are taken.
 
