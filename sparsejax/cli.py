@@ -126,6 +126,11 @@ def _dispatch(words: list[str]) -> int:
         help="which columns of a table matter and which act together; discover --help shows its "
         "options",
     )
+    commands.add_parser(
+        "pilot",
+        help="whether a small sparse model of a table is enough, and what to widen next; "
+        "pilot --help shows its options",
+    )
     report = commands.add_parser(
         "report", help="figure and report again, from runs' folders; several are also compared"
     )
@@ -156,6 +161,11 @@ def _dispatch(words: list[str]) -> int:
         from sparsejax.discover_command import discover
 
         return discover(words[1:])
+    if words[:1] == ["pilot"]:
+        from sparsejax.pilot_command import pilot
+
+        _prepare()
+        return pilot(words[1:])
     if words[:1] == ["target"]:
         from sparsejax.target_command import target
 

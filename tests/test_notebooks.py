@@ -8,6 +8,7 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 SLOW = {
+    "discover_and_pilot",
     "first_lift",
     "flow_and_sgd",
     "kernel_along_training",
