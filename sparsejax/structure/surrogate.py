@@ -80,7 +80,7 @@ def fit_surrogate(
     targets: Float[np.ndarray, "n c"],
     allowed: Callable[[tuple[int, ...]], bool],
     *,
-    most_cost: int = 7,
+    most_cost: int = 8,
 ) -> Surrogate:
     """Ridge regression on products of functions of `columns`, degree, penalty by cross-validation.
 
