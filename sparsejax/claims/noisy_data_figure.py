@@ -37,7 +37,9 @@ def draw(config: Any, curves: Sequence[Curve], verdict: Verdict) -> Figure:
             axes[1, column].set_xlabel(_AXES[panel])
         for row, words in enumerate(WORDS.values()):
             axes[row, 0].set_ylabel(words)
-            axes[row, 0].set_ylim(-0.08, 1.06)
+            axes[row, 0].set_ylim(-0.04 - 0.24 * row, 1.06)
+        if "imbalance" in panels:
+            axes[1, list(panels).index("imbalance")].set_title("shown, not judged", fontsize=8)
         if "missing" in panels:
             at = list(panels).index("missing")
             axes[0, at].legend(fontsize=6, loc="lower left")

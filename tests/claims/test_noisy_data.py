@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sparsejax.claims import CLAIMS
-from sparsejax.claims.noisy_data import NoisyDataConfig, cells_of, curves_of
 from sparsejax.claims.noisy_data_checks import Curve, chance_check, curve_check, trend
+from sparsejax.claims.noisy_data_levels import NoisyDataConfig, cells_of, curves_of
 from sparsejax.claims.noisy_data_tables import Spoiling, composition, spoiled
 from sparsejax.claims.statistics import bounded_mean_interval, clopper_pearson
 

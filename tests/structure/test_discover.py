@@ -216,6 +216,11 @@ def test_partitions_by_hand():
                 turns[i, j] = 0
     assert best_partition(turns) == [(0, 3), (1, 2, 4)]
     assert best_partition(np.ones((4, 4, 4))) == [(0, 1, 2, 3)]
+    # Turns are judged against the largest; where that is the error of a fit none are told.
+    turns = np.full((4, 4, 4), 0.15)
+    turns[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.02
+    assert best_partition(turns) == [(0, 1), (2, 3)]
+    assert best_partition(turns / 3) == [(0, 1, 2, 3)]
     assert cut_at_the_widest_gap(np.full((4, 4), 0.5)) == [(0, 1, 2, 3)]
     assert components(np.zeros((2, 2), bool), (4, 7)) == ((4,), (7,))
 
