@@ -42,7 +42,9 @@ def draw(config: Any, curves: Sequence[Curve], verdict: Verdict) -> Figure:
             axes[1, list(panels).index("imbalance")].set_title("shown, not judged", fontsize=8)
         if "missing" in panels:
             at = list(panels).index("missing")
-            axes[0, at].legend(fontsize=6, loc="lower left")
+            entries = axes[0, at].get_legend_handles_labels()
+            figure.legend(*entries, fontsize=7, ncols=3, loc="outside lower center",
+                          title="values missing", title_fontsize=7)  # fmt: skip
         figure.suptitle(
             f"Recovery from spoiled data: {verdict.status.replace('_', ' ')} "
             f"({config.targets} compositions a level, {config.rows} rows)"
