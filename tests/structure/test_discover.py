@@ -5,12 +5,14 @@ import functools
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sparsejax.graphs import Dag
 from sparsejax.structure import agreement, dag_distance, discover, parts_of_dag, recovered_dag
 from sparsejax.structure.discover import as_json
 from sparsejax.structure.groups import components, cut_at_the_widest_gap, true_groups
 from sparsejax.structure.separability import best_partition, inseparability
+from sparsejax.structure.surrogate import log_chi2_tail
 from sparsejax.targets import (
     Column,
     MissingCompletelyAtRandom,
@@ -93,6 +95,18 @@ def test_a_tree_of_products_shows_in_four_columns_at_once():
     # Of a product of four any two are separable: no partition is the right one.
     found = discover(table_of(x, x[:, 0] * x[:, 1] * x[:, 2] * x[:, 5]))
     assert list(map(sorted, found.groups)) == [["c0", "c1", "c2", "c5"]]
+
+
+def test_tails_beyond_the_smallest_number_go_on_as_the_library_s():
+    for freedom in (1, 4, 31):
+        finite = [log_chi2_tail(1390.0, freedom), log_chi2_tail(1395.0, freedom)]
+        # The slope of the logarithm is all but constant there.
+        expected = finite[1] + 43 * (finite[1] - finite[0])
+        assert scipy.stats.chi2.logsf(1610.0, freedom) == -np.inf
+        assert abs(log_chi2_tail(1610.0, freedom) - expected) < 0.3
+    x = np.random.default_rng(0).uniform(-1, 1, size=(1000, 2))
+    pair = discover(table_of(x, x[:, 0] * x[:, 1])).interactions[0]
+    assert -np.inf < pair.log10_p < -300
 
 
 def test_a_sum_is_additive():
