@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sparsejax.command_words import UsageError, named, no_such, save_picture
 from sparsejax.constructor_words import description, options_of, parsed_words
-from sparsejax.terminal import print_table
+from sparsejax.terminal import print_composition, print_table
 
 if TYPE_CHECKING:
     from sparsejax.graphs import PerceptronModule
@@ -87,6 +87,7 @@ def target(words: list[str]) -> int:
         return 0
     print_table(quantities(found))
     print_table(coordinates(found))
+    print_composition(found.dag)
     if path is not None:
         print(path)
     return 0

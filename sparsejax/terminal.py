@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsejax.graphs import Dag
 
 
 def print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
@@ -37,6 +40,35 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
         table.add_row(*(Text(_shown(value)) for value in row.values()))
     # A log or a pipe has no width of its own; rich would take 80 columns.
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def print_composition(dag: Dag, most: int = 30) -> None:
+    """A composition as a tree: each node over what it reads, once; then by its name alone.
+
+    Of more than `most` constituents nothing is printed: a drawing shows them.
+    """
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    if len(dag.ancestors) > most:
+        print(f"{len(dag.ancestors)} constituents: --out draws them")
+        return
+    above: set[str] = set()
+
+    def grow(branch: Tree, node: str) -> None:
+        above.add(node)
+        for parent in dag.parents_of(node):
+            if parent in dag.inputs:
+                branch.add(Text(parent))
+            elif parent in above:
+                branch.add(Text(f"{parent} (as above)"))
+            else:
+                grow(branch.add(Text(parent)), parent)
+
+    tree = Tree(Text(dag.root))
+    grow(tree, dag.root)
+    Console(width=None if sys.stdout.isatty() else 120).print(tree)
 
 
 def _shown(value: Any) -> str:

@@ -286,10 +286,17 @@ def test_what_list_says_is_what_the_claim_says(entry: Entry):
     fields = {field.name for field in dataclasses.fields(claim.Config)}
     own = {field.name for field in dataclasses.fields(cli.RunOptions)}
     assert not fields & own, "these are the command's own options"
-    for preset in getattr(claim, "presets", {}).values():
-        assert type(preset) is claim.Config
-        claim.validate(preset)
+    presets = getattr(claim, "presets", {}).values()
+    assert all(type(preset) is claim.Config for preset in presets)
     assert claim.Config.__dataclass_params__.frozen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_presets_are_valid(entry: Entry):
+    claim = CLAIMS[entry.name]
+    for preset in getattr(claim, "presets", {}).values():
+        claim.validate(preset)
 
 
 def test_what_lacks_the_protocol_or_takes_a_name_is_not_registered():

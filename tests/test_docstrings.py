@@ -16,6 +16,34 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 
+# Two seconds of compilation or more, each; what they show has tests of its own.
+LONG = (
+    "bounds.compare",
+    "bounds.path_length",
+    "bounds.rayleigh",
+    "bounds.readout_certificate",
+    "bounds.tangent",
+    "claims.shallow_against_deep_networks",
+    "dynamics.ensemble_flow",
+    "dynamics.gradient_flow",
+    "dynamics.solvers.rock2",
+    "dynamics.solvers.rock4",
+    "dynamics.solvers.work",
+    "dynamics.stochastic_modified_flow",
+    "dynamics.stop",
+    "graphs.mixing_transformer",
+    "lifts.disjoint_union",
+    "lifts.growth",
+    "lifts.lift",
+    "structure.synonymic_sensitivity",
+    "tangent.population_tangent_constant",
+    "tangent.spectrum_probes",
+    "tangent.trace_estimates",
+    "targets.hierarchy_correlations",
+    "targets.hierarchy_rules",
+    "targets.random_hierarchy",
+)
+
 
 class Finder(doctest.DocTestFinder):
     """Also finds what a decorator has wrapped: jax.jit, and the type checks of these tests."""
@@ -26,7 +54,13 @@ class Finder(doctest.DocTestFinder):
         return getattr(inspect.unwrap(object), "__module__", None) == module.__name__
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name.removeprefix("sparsejax.") in LONG))
+        for name in MODULES
+    ],
+)
 def test_examples(name):
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(
@@ -36,6 +70,10 @@ def test_examples(name):
         report = []
         runner.run(test, out=report.append)
         assert not report, "".join(report)
+
+
+def test_long_examples_are_of_modules_that_exist():
+    assert {f"sparsejax.{name}" for name in LONG} <= set(MODULES)
 
 
 def test_examples_of_decorated_functions_are_found(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`sparsejax target`: predictions from the command line."""
 
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_a_formula_s_theory_is_printed(capsys):
         "x1 0.3333 1",
     ):
         assert said in out
+
+
+def test_the_composition_is_drawn_and_what_is_shared_is_drawn_once(capsys):
+    out = printed(capsys, "x1 + x1*x2 + x1*x2*x3", "--dims", "100").splitlines()
+    tree = [re.sub("[^A-Za-z0-9() ]", " ", line).rstrip() for line in out[out.index("y") :]]
+    depths = [(len(line) - len(line.lstrip()), line.strip()) for line in tree]
+    assert depths == [
+        (0, "y"), (4, "s1"), (8, "x1"), (8, "x1x2"), (12, "x1"), (12, "x2"),
+        (4, "x1x2x3"), (8, "x1x2 (as above)"), (8, "x3"),
+    ]  # fmt: skip
+    many = printed(capsys, "binary_tree", "--dims", "64")
+    assert "constituents: --out draws them" in many
 
 
 def test_json_has_every_field(capsys):

@@ -61,7 +61,7 @@ class TransformersAndStructureConfig:
     """Features of a stream; of the plain transformer as many times `width` as the lift has."""
     width: int = 4
     """Streams, heads and perceptrons of the lift, all joined; heads of the plain transformer."""
-    languages: int = 4
+    languages: int = 8
     """Drawn languages; intervals are over them and their runs."""
     runs: int = 2
     """Training sets and networks of each language."""

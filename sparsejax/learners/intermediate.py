@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sparsejax.learners.lifted import check_inner_nodes
-from sparsejax.targets import CompositionalTarget
+from sparsejax.targets import CompositionalTarget, Expansion, Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,9 @@ class IntermediateSupervision:
 
     Raises:
         ValueError: a node that does not exist or is named twice, the root of the target itself,
-            another number of weights than nodes, a weight that is negative or not finite, or
-            another target on other inputs.
+            another number of weights than nodes, a weight that is negative or not finite,
+            another target on other inputs, or a target that is neither a composition nor an
+            expansion.
 
     Source: Wies, Levine, Shashua 2023; Kim, Suzuki 2025 (theory 4.10).
 
@@ -42,10 +43,10 @@ class IntermediateSupervision:
         [1.5]
     """
 
-    target: CompositionalTarget
+    target: Target
     nodes: tuple[str, ...] = ()
     weights: float | int | tuple[float | int, ...] = 1.0
-    values_of: CompositionalTarget | None = None
+    values_of: Target | None = None
     shuffled: bool = False
 
     def __post_init__(self) -> None:
@@ -54,7 +55,8 @@ class IntermediateSupervision:
             raise ValueError(
                 f"values_of has {self.values_of.dims} inputs, the target {self.target.dims}"
             )
-        known = [n for n in self._teacher.order if self.values_of or n != self.target.root]
+        taught = self._teacher.dag
+        known = [n for n in taught.order if self.values_of or n != taught.root]
         check_inner_nodes(self.nodes, known)
         if isinstance(self.weights, float | int):
             weights: tuple[float | int, ...] = (self.weights,) * len(self.nodes)
@@ -67,8 +69,14 @@ class IntermediateSupervision:
         object.__setattr__(self, "weights", weights)
 
     @property
-    def _teacher(self) -> CompositionalTarget:
-        return self.values_of or self.target
+    def _teacher(self) -> CompositionalTarget | Expansion:
+        teacher = self.values_of or self.target
+        if not isinstance(teacher, CompositionalTarget | Expansion):
+            raise ValueError(
+                f"a {type(teacher).__name__} has no numbers at its inner nodes; give a composition "
+                "or an expansion"
+            )
+        return teacher
 
     @property
     def outputs(self) -> int:

@@ -27,6 +27,7 @@ from sparsejax.targets.cubature import (
 )
 from sparsejax.targets.dataset import Dataset as Dataset
 from sparsejax.targets.encoded import Encoded as Encoded, encoded as encoded
+from sparsejax.targets.expansion import Expansion as Expansion
 from sparsejax.targets.frame import table_of_frame as table_of_frame
 from sparsejax.targets.hermite import (
     HermiteExpansion as HermiteExpansion,

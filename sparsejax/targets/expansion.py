@@ -19,6 +19,7 @@ from sparsejax.targets.monomials import (
     canonical_terms,
     factors_of,
     formula,
+    is_partial_sum,
 )
 
 
@@ -86,6 +87,44 @@ class Expansion(abc.ABC):
         ]
         powers = {f"h{k}x{i}": (f"x{i}",) for order in orders for i, k in order.items() if k > 1}
         return binary_dag(self.dims, products, tuple(powers.items()))
+
+    @functools.cached_property
+    def constituents(self) -> dict[str, "Expansion"]:
+        """What each node of `dag` computes, itself an expansion: products, and parts of the sum.
+
+        Example:
+            >>> from sparsejax.targets import WalshExpansion
+            >>> f = WalshExpansion(3, (((1,), 1.0), ((1, 2), 0.5), ((1, 2, 3), 2.0)))
+            >>> {node: part.formula for node, part in f.constituents.items()}
+            {'x1x2': 'x1*x2', 's1': 'x1 + 0.5*x1*x2', 'x1x2x3': 'x1*x2*x3',
+             'y': 'x1 + 0.5*x1*x2 + 2*x1*x2*x3'}
+        """
+        orders = {f"h{k}x{i}": (i,) * k for m, _ in self.terms for i, k in Counter(m).items()}
+        # Of a coordinate and of what is a product: which one. Sums have none.
+        products = {f"x{i}": (i,) for i in self.support} | orders
+        parts: dict[str, Terms] = {}
+
+        def summand(name: str) -> Terms:
+            if name in products:
+                return ((products[name], self._coefficients[products[name]]),)
+            return parts[name]
+
+        for name in self.dag.ancestors:
+            parents = self.dag.parents_of(name)
+            if name == self.dag.root:
+                parts[name] = self.terms
+            elif name in orders:
+                parts[name] = ((orders[name], 1.0),)
+            elif is_partial_sum(name):
+                parts[name] = tuple(term for parent in parents for term in summand(parent))
+            else:
+                products[name] = tuple(sorted(i for parent in parents for i in products[parent]))
+                parts[name] = ((products[name], 1.0),)
+        return {name: type(self)(self.dims, terms) for name, terms in parts.items()}
+
+    def values(self, x: Float[Array | np.ndarray, "n d"]) -> dict[str, Float[Array, " n"]]:
+        """The values of every node of `dag` on every sample, by name."""
+        return {name: part(x)[:, 0] for name, part in self.constituents.items()}
 
     @property
     def arity(self) -> int:

@@ -16,6 +16,8 @@ Terms = tuple[tuple[Monomial, float | int], ...]
 
 # Longer names of products are numbers, which fit into a picture.
 _LONGEST_NAME = 8
+# What names of sums begin with.
+_SUM = "s"
 
 
 def canonical_terms(terms: Terms, dims: int, *, repeats: bool) -> Terms:
@@ -119,7 +121,7 @@ def binary_dag(
     sums = itertools.count(1)
 
     def add(left: str, right: str) -> str:
-        nodes.append((f"s{next(sums)}", (left, right)))
+        nodes.append((f"{_SUM}{next(sums)}", (left, right)))
         return nodes[-1][0]
 
     if not summands:
@@ -129,6 +131,11 @@ def binary_dag(
         return Dag(_inputs(dims), (*nodes, ("y", (root,))))
     renamed = tuple(("y" if name == root else name, parents) for name, parents in nodes)
     return Dag(_inputs(dims), renamed, root="y")
+
+
+def is_partial_sum(name: str) -> bool:
+    """Whether `binary_dag` gave this name to a sum: products begin with a factor or with `p`."""
+    return name.startswith(_SUM)
 
 
 def _largest_part(factors: frozenset[str], known: dict[frozenset[str], str]) -> frozenset[str]:

@@ -43,7 +43,7 @@ def run(name, *, control=False):
 
 
 # Those that compile a network at each turn take minutes; their judgement is put to the test below.
-QUICK = ("deep-linear-modes", "diagonal-linear-bias")
+QUICK = ("deep-linear-modes",)
 NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 CONTROLS = {
     "conservation": "not_applicable",

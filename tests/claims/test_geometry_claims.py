@@ -21,8 +21,8 @@ SMALL = {
         "eps_fraction": 0.8,
     },
 }
-# Minutes of training and counting.
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n == "witness" else n for n in SMALL]
+# Ten seconds of counting, minutes of training.
+NAMES = [n if n == "fibration" else pytest.param(n, marks=pytest.mark.slow) for n in SMALL]
 BUDGET = {"integrator", "quadrature", "sampling", "floating_point"}
 
 

@@ -94,8 +94,8 @@ def test_figure_and_table():
     figure = CLAIM.draw(CONFIG, found, verdict)
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
     rows = CLAIM.table(CONFIG, found, verdict)
-    assert [row["setting"] for row in rows] == ["v4-m2-L3", "v8-m2-L3", "v6-m3-L3", "v8-m6-L2"]
-    assert rows[0]["P*"] == 32 and rows[-1]["P_max"] == 1728
+    assert [row["setting"] for row in rows] == ["v4-m2-L3", "v6-m3-L3", "v8-m4-L3", "v4-m2-L4"]
+    assert rows[0]["P*"] == 32 and rows[-1]["P_max"] == 4 * 2**15
 
 
 @pytest.mark.slow

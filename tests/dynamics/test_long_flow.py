@@ -46,7 +46,10 @@ class Killed(BaseException):
     """Nothing that code at work would catch."""
 
 
-@pytest.mark.parametrize("moment", ["before", "writing", "written"])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param("before", marks=pytest.mark.slow), "writing", "written"],
+)
 def test_a_kill_at_any_moment_changes_no_bit(moment, undisturbed, tmp_path, monkeypatch):
     replace, writes = Path.replace, []
 

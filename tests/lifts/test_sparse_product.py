@@ -125,7 +125,7 @@ DERIVATIVES = [
     jvp_of_vjp,
     vjp_of_vjp,
     ntk,
-    forward_over_forward,
+    pytest.param(forward_over_forward, marks=pytest.mark.slow),
     step_in_scan,
 ]
 
@@ -201,7 +201,13 @@ def same_shape_wirings(n, count):
     return [wiring_of(np.roll(dense, shift, axis=1)) for shift in range(count)]
 
 
-@pytest.mark.parametrize("in_axes", [(0, None, None), (None, 0, None), (0, 0, 0)])
+@pytest.mark.parametrize(
+    "in_axes",
+    [
+        (0, 0, 0),
+        *(pytest.param(a, marks=pytest.mark.slow) for a in ((0, None, None), (None, 0, None))),
+    ],
+)
 def test_vmap_over_weights_values_and_wirings(in_axes):
     wirings = same_shape_wirings(6, 3)
     cases = [(*draw(wiring, 2, seed=2 * i), wiring) for i, wiring in enumerate(wirings)]

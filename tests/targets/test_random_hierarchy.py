@@ -46,7 +46,9 @@ def sentences_by_hand(target):
     "target",
     [
         SMALL,
-        RandomHierarchy(symbols=2, synonyms=2, levels=3, seed=5),
+        pytest.param(
+            RandomHierarchy(symbols=2, synonyms=2, levels=3, seed=5), marks=pytest.mark.slow
+        ),
         RandomHierarchy(symbols=3, synonyms=3, levels=1, branching=3, classes=4),
     ],
 )
