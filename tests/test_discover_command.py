@@ -63,6 +63,28 @@ def test_bad_tables_are_refused_with_code_2(tmp_path, capsys, content, target, w
     assert said.startswith("sparsejax: ") and words in said and "Traceback" not in said
 
 
+def test_parquet_tells_what_the_same_table_as_text_tells(file, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    path = tmp_path / "prices.parquet"
+    frame = pd.read_csv(file)
+    # What text cannot have: categories, and integers with gaps.
+    frame["kind"] = frame["kind"].astype("category")
+    frame["gaps"] = pd.array([None if k % 7 == 0 else k % 50 for k in range(300)], dtype="Int64")
+    frame.to_parquet(path)
+    printed = []
+    for name in (file, path):
+        assert main(["discover", str(name), "--target", "price", "--json"]) == 0
+        printed.append(json.loads(capsys.readouterr().out))
+    assert printed[0]["support"] == printed[1]["support"]
+    assert printed[0]["groups"] == printed[1]["groups"]
+    assert "gaps" in printed[1]["columns"]
+    path.write_bytes(b"no such thing")
+    assert main(["discover", str(path), "--target", "price"]) == 2
+    assert "does not read as Parquet" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_written(file, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     out = str(tmp_path / "taken" / "report")

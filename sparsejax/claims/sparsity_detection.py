@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from sparsejax.bounds import PARTS, Verdict
 from sparsejax.claims.claim import Measurements, Trial
 from sparsejax.claims.statistics import (
+    bounded_mean_interval,
     clopper_pearson,
+    lifts_to_place_estimate,
     lifts_to_place_proportion,
-    mean_interval,
     underpowered,
+    with_interval,
 )
 from sparsejax.structure import agreement, discover, true_groups
 from sparsejax.targets import (
@@ -32,6 +34,8 @@ from sparsejax.targets import (
 )
 
 CONFIDENCE = 0.95
+# Where the two measures can lie at all.
+BOUNDS = {"f1": (0.0, 1.0), "rand_index": (-0.5, 1.0)}
 Groups = tuple[tuple[int, ...], ...]
 
 
@@ -47,7 +51,7 @@ class SparsityDetectionConfig:
     """Share of values that synthetic tables lose completely at random."""
     idle: int = 5
     """Columns that do not matter beside those of a tree, of Ishigami's function, of a hierarchy."""
-    draws: int = 8
+    draws: int = 20
     """Tables of each synthetic function; trees and hierarchies are drawn anew for each."""
     permutations: int = 15
     """Permuted targets of each function and each real table."""
@@ -66,7 +70,12 @@ class SparsityDetectionConfig:
 
 
 class SparsityDetection:
-    """Precision and recall of supports and groups by function, and what permuted targets show."""
+    """Precision and recall of supports and groups by function, and what permuted targets show.
+
+    In the table `lung` nothing is seen, permuted or not. There is little to see: of whether its 228
+    patients died, gradient boosting of small trees and logistic regression explain 11% of the
+    variance on new rows (ten folds; R2), while the best of all terms would explain 16% by chance.
+    """
 
     name = "sparsity-detection"
     statement = (
@@ -79,7 +88,7 @@ class SparsityDetection:
         "experiment is ours"
     )
     Config = SparsityDetectionConfig
-    presets = {"paper": SparsityDetectionConfig(draws=30, permutations=60)}
+    presets = {"paper": SparsityDetectionConfig(draws=50, permutations=60)}
 
     def validate(self, config: SparsityDetectionConfig) -> None:
         """Refuse a bad config before any compute."""
@@ -160,10 +169,7 @@ class SparsityDetection:
     def judge(self, config: SparsityDetectionConfig, measurements: Measurements) -> Verdict:
         """Holds where both means lie above what they must reach, and permuted targets show none."""
         known = [v for v in measurements.values() if v["known"] and not v["permuted"]]
-        f1, rand = (
-            mean_interval(np.array([float(v[name]) for v in known]), CONFIDENCE)
-            for name in ("f1", "rand_index")
-        )
+        f1, rand = (_mean(known, name) for name in BOUNDS)
         chance = [v for v in measurements.values() if v["permuted"]]
         shown = sum(int(v["support"]) > 0 for v in chance)
         false = (shown / len(chance), *clopper_pearson(shown, len(chance), CONFIDENCE))
@@ -174,10 +180,8 @@ class SparsityDetection:
             "permuted": len(chance),
             "functions": {
                 name: {
-                    field: mean_interval(
-                        np.array([float(v[field]) for v in known if str(v["source"]) == name])
-                    )
-                    for field in ("f1", "rand_index")
+                    field: _mean([v for v in known if str(v["source"]) == name], field)
+                    for field in BOUNDS
                 }
                 for name in FUNCTIONS
             },
@@ -196,9 +200,9 @@ class SparsityDetection:
         margin, low, _ = slacks[worst]
         budget = dict.fromkeys(PARTS, 0.0) | {"sampling": max(margin - low, 0.0)}
         told = (
-            f"mean F1 of supports {f1[0]:.3f} ({f1[1]:.3f} to {min(f1[2], 1):.3f}), adjusted Rand "
-            f"index of groups {rand[0]:.3f} ({rand[1]:.3f} to {min(rand[2], 1):.3f}); of "
-            f"{len(chance)} permuted targets {shown} show anything"
+            f"mean F1 of supports {f1[0]:.3f} ({f1[1]:.3f} to {f1[2]:.3f}), adjusted Rand index of "
+            f"groups {rand[0]:.3f} ({rand[1]:.3f} to {rand[2]:.3f}); of {len(chance)} permuted "
+            f"targets {shown} show anything"
         )
         if any(high < 0 for _, _, high in slacks.values()):
             return Verdict("violated", False, margin, budget, told, summary)
@@ -229,9 +233,7 @@ class SparsityDetection:
             known = bool(plain[0]["known"])
 
             def stated(field: str, plain=plain) -> str:
-                values = np.array([float(v[field]) for v in plain])
-                mean, low, high = mean_interval(values)
-                return f"{mean:.3f} ({max(low, -1):.3f} to {min(high, 1):.3f})"
+                return with_interval(*_mean(plain, field), digits=".3f")
 
             rows.append(
                 {
@@ -249,16 +251,19 @@ class SparsityDetection:
         return rows
 
 
+def _mean(some: list, field: str) -> tuple[float, float, float]:
+    """With an interval that has a width where all tables are recovered alike."""
+    values = np.array([float(v[field]) for v in some])
+    return bounded_mean_interval(values, CONFIDENCE, bounds=BOUNDS[field])
+
+
 def _tables_that_decide(
     config: SparsityDetectionConfig, what: str, known: list, slack: tuple, false: tuple
 ) -> int | float:
     """How many tables in all would place the mean, or the share, at what was seen so far."""
     if what == "chance":
         return lifts_to_place_proportion(1 - false[0], 1 - config.most_false, CONFIDENCE)
-    if slack[0] == 0:
-        return np.inf
-    # An interval's half width falls like the root of the number of tables.
-    return int(np.ceil(len(known) * ((slack[0] - slack[1]) / slack[0]) ** 2))
+    return lifts_to_place_estimate(slack[0], slack[1], slack[2], len(known), 0.0)
 
 
 def _spoiled(config: SparsityDetectionConfig, table: Table, rng: np.random.Generator) -> Table:

@@ -28,13 +28,16 @@ def draw(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
             (-0.12, "f1", "F1 of the support", BLUE, "o", config.least_f1),
             (0.12, "rand_index", "Rand index of the groups", ORANGE, "s", config.least_rand),
         ):  # fmt: skip
-            middle, low, high = np.array([functions[name][field] for name in names]).T
+            own = [functions[name][field] for name in names]
+            # What is judged is the mean of all.
+            middle, low, high = np.array([*own, verdict.summary[field]]).T
             interval_bars(
-                left, np.arange(len(names)) + shift, middle, np.clip(low, -1, 1),
-                np.clip(high, -1, 1), fmt=marker, color=colour, ms=5, capsize=2, label=label,
+                left, np.arange(len(names) + 1) + shift, middle, low, high, fmt=marker,
+                color=colour, ms=5, capsize=2, label=label,
             )  # fmt: skip
             left.axhline(goal, color=colour, lw=1, ls=":", label=f"must reach {goal:g}")
-        left.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        left.axvline(len(names) - 0.5, color=GREY, lw=0.8, ls=":")
+        left.set_xticks(range(len(names) + 1), [*names, "all together"], rotation=35, ha="right")
         left.set_ylim(0, 1.08)
         left.set_xlabel("function")
         left.set_ylabel("agreement with the truth")
@@ -51,7 +54,7 @@ def draw(config: Any, measurements: Measurements, verdict: Verdict) -> Figure:
                 spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0.0]
                 right.plot(
                     at + np.asarray(spread), values, marker, color=colour, ms=4, mew=1,
-                    label=label if at == 0 else None,
+                    label=label if at == 0 else None, zorder=2 if permuted else 3,
                 )  # fmt: skip
         right.axvline(len(names) - 0.5, color=GREY, lw=0.8, ls=":")
         right.set_xticks(range(len(sources)), sources, rotation=35, ha="right")

@@ -109,6 +109,11 @@ def discover(table: Table, seed: int = 0) -> Structure:
     graph, and where one component holds all, its separable parts (`best_partition`, for up to eight
     numbers) or its clusters.
 
+    Limits: parts under one root are told apart by how directions turn, which takes more rows than
+    the support does: about 2,000 for the two of `tanh(2 x1 x2) tanh(2 x3 x4)`, all but a product of
+    four. Of an exact product there are no parts to tell. Effects that only show in more than four
+    columns at once are not searched.
+
     Missing values are handled as such: a row says nothing about terms that it does not know.
     Shares are those of independent columns: `warnings` name columns that are not. Deterministic
     given `seed`.

@@ -11,8 +11,12 @@ from sparsejax.structure.surrogate import Surrogate
 
 # Partitions of more inputs than this are too many to compare.
 MOST_SEPARATED = 8
+# Derivatives of fitted polynomials are worst near the ends of a range, and are read off within.
+_INNER = 0.85
 # The weight of a direction that does not turn.
 _UNTURNED = 0.7
+# Of the largest turn; and a largest one below which nothing turns but by errors of the fit.
+_PART_OF_LARGEST, LEAST_TURN = 0.6, 0.1
 
 
 def inseparability(
@@ -65,7 +69,11 @@ def best_partition(
     Of all partitions that which gains most: a pair within a part gains `tolerance - D` for every
     input outside, a pair across parts gains `D - tolerance` for every other input. A `D` below the
     tolerance weighs less than one above: an input of little effect turns nothing. Where every input
-    would be alone there is no part to tell apart. Both constants were chosen on random targets.
+    would be alone there is no part to tell apart. Constants were chosen on random targets.
+
+    Where the root is all but a product of parts that are all but products, as in `product_tree`,
+    every pair is nearly separable and all turns are small: the tolerance is then a part of the
+    largest one. Of an exact product of inputs any partition would do, and none is given.
 
     Example:
         >>> turns = np.ones((4, 4, 4))
@@ -77,6 +85,10 @@ def best_partition(
     whole = [tuple(range(k))]
     if k < 3 or k > MOST_SEPARATED:
         return whole
+    largest = max(float(turns[i, j, other]) for i, j, other in itertools.permutations(range(k), 3))
+    if largest < LEAST_TURN:
+        return whole
+    tolerance = min(tolerance, _PART_OF_LARGEST * largest)
     gain = np.where(turns > tolerance, 1.0, _UNTURNED) * (turns - tolerance)
     best, parts = 0.0, whole
     for labels in _partitions(k):
@@ -105,10 +117,10 @@ def _partitions(k: int, head: tuple[int, ...] = ()):
 
 
 def surrogate_turns(
-    surrogate: Surrogate, columns: Sequence[int], rng: np.random.Generator, points: int = 1000
+    surrogate: Surrogate, columns: Sequence[int], rng: np.random.Generator, points: int = 2000
 ) -> Float[np.ndarray, "k k k"]:
     """`inseparability` of a surrogate in smooth columns, from its two halves."""
-    ranks = rng.uniform(-0.95, 0.95, size=(points, len(columns)))
+    ranks = rng.uniform(-_INNER, _INNER, size=(points, len(columns)))
     place = {column: at for at, column in enumerate(columns)}
     values = [
         [surrogate.bases[c].at(ranks[:, place[c]], derivative=d) for d in (False, True)]

@@ -5,12 +5,14 @@ import functools
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sparsejax.graphs import Dag
 from sparsejax.structure import agreement, dag_distance, discover, parts_of_dag, recovered_dag
 from sparsejax.structure.discover import as_json
 from sparsejax.structure.groups import components, cut_at_the_widest_gap, true_groups
 from sparsejax.structure.separability import best_partition, inseparability
+from sparsejax.structure.surrogate import log_chi2_tail
 from sparsejax.targets import (
     Column,
     MissingCompletelyAtRandom,
@@ -89,8 +91,22 @@ def test_a_tree_of_products_shows_in_four_columns_at_once():
     x = np.random.default_rng(0).uniform(-1, 1, size=(2000, 6))
     y = np.tanh(2 * x[:, 0] * x[:, 1]) * np.tanh(2 * x[:, 2] * x[:, 5])
     found = discover(table_of(x, y))
-    # All but a product of four, of which any two are separable: one group.
+    assert sorted(map(sorted, found.groups)) == [["c0", "c1"], ["c2", "c5"]]
+    # Of a product of four any two are separable: no partition is the right one.
+    found = discover(table_of(x, x[:, 0] * x[:, 1] * x[:, 2] * x[:, 5]))
     assert list(map(sorted, found.groups)) == [["c0", "c1", "c2", "c5"]]
+
+
+def test_tails_beyond_the_smallest_number_go_on_as_the_library_s():
+    for freedom in (1, 4, 31):
+        finite = [log_chi2_tail(1390.0, freedom), log_chi2_tail(1395.0, freedom)]
+        # The slope of the logarithm is all but constant there.
+        expected = finite[1] + 43 * (finite[1] - finite[0])
+        assert scipy.stats.chi2.logsf(1610.0, freedom) == -np.inf
+        assert abs(log_chi2_tail(1610.0, freedom) - expected) < 0.3
+    x = np.random.default_rng(0).uniform(-1, 1, size=(1000, 2))
+    pair = discover(table_of(x, x[:, 0] * x[:, 1])).interactions[0]
+    assert -np.inf < pair.log10_p < -300
 
 
 def test_a_sum_is_additive():
@@ -214,6 +230,11 @@ def test_partitions_by_hand():
                 turns[i, j] = 0
     assert best_partition(turns) == [(0, 3), (1, 2, 4)]
     assert best_partition(np.ones((4, 4, 4))) == [(0, 1, 2, 3)]
+    # Turns are judged against the largest; where that is the error of a fit none are told.
+    turns = np.full((4, 4, 4), 0.15)
+    turns[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.02
+    assert best_partition(turns) == [(0, 1), (2, 3)]
+    assert best_partition(turns / 3) == [(0, 1, 2, 3)]
     assert cut_at_the_widest_gap(np.full((4, 4), 0.5)) == [(0, 1, 2, 3)]
     assert components(np.zeros((2, 2), bool), (4, 7)) == ((4,), (7,))
 

@@ -11,7 +11,10 @@ from sparsejax.claims.statistics.hitting_times import (
     hitting_time as hitting_time,
     median_hitting_time as median_hitting_time,
 )
-from sparsejax.claims.statistics.means import mean_interval as mean_interval
+from sparsejax.claims.statistics.means import (
+    bounded_mean_interval as bounded_mean_interval,
+    mean_interval as mean_interval,
+)
 from sparsejax.claims.statistics.power import (
     lifts_to_place_estimate as lifts_to_place_estimate,
     lifts_to_place_proportion as lifts_to_place_proportion,
