@@ -10,6 +10,7 @@ import pytest
 import sparsejax as sj
 from sparsejax import learners
 from sparsejax.learners import IntermediateSupervision, layerwise, penalty
+from sparsejax.learners.penalties import coordinate_groups
 
 KEY = jax.random.key(0)
 TREE = sj.targets.product_tree(dims=6)
@@ -158,6 +159,12 @@ def test_a_penalty_goes_with_the_stage_of_its_leaves():
 def test_bad_stages_are_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_edges_that_have_all_their_predecessors_number_their_coordinates():
+    # Each vertex above a node reads the one vertex of a coordinate, and two of four above a node.
+    groups = coordinate_groups(learners.matched_lift(TREE, sizes=4, in_degree=2))
+    assert groups[0] == {"x1->h_left": (0,)} and len(groups) == 4
 
 
 def test_labels_are_the_values_of_the_nodes():
