@@ -162,9 +162,11 @@ def test_bad_stages_are_refused(make, said):
 
 
 def test_edges_that_have_all_their_predecessors_number_their_coordinates():
-    # Each vertex above a node reads the one vertex of a coordinate, and two of four above a node.
-    groups = coordinate_groups(learners.matched_lift(TREE, sizes=4, in_degree=2))
-    assert groups[0] == {"x1->h_left": (0,)} and len(groups) == 4
+    module = sj.graphs.mlp(inputs=6, hidden=1, outputs=1, input_as="coordinates")
+    dense, full, sparse = (learners.sparse_lift(module, 4, in_degree) for in_degree in (None, 6, 5))
+    assert coordinate_groups(full) == coordinate_groups(dense) == [{"x->h1": (0,)}]
+    with pytest.raises(ValueError, match="wired to few of them"):
+        coordinate_groups(sparse)
 
 
 def test_labels_are_the_values_of_the_nodes():
