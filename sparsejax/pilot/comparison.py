@@ -3,8 +3,9 @@
 import dataclasses
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
+
+from sparsejax.claims.statistics import mean_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,11 @@ def resampled_interval(
         (2.0, 3.51)
     """
     values = np.asarray(values, float)
-    mean = float(values.mean())
-    if not np.isfinite(values).all() or len(values) < 2:
-        return Interval(mean, -np.inf, np.inf)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    half *= float(values.std(ddof=1)) * float(np.sqrt(1 / len(values) + ratio))
-    return Interval(mean, mean - half, mean + half)
+    if not np.isfinite(values).all():
+        return Interval(float(values.mean()), -np.inf, np.inf)
+    mean, low, high = mean_interval(values, confidence)
+    longer = float(np.sqrt(1 + ratio * len(values)))
+    return Interval(mean, mean - longer * (mean - low), mean + longer * (high - mean))
 
 
 def paired(
