@@ -100,7 +100,7 @@ def pilot(
     many. `say` hears what is being done. Of more than 20,000 rows some are taken.
 
     Raises:
-        ValueError: fewer than 40 rows or two splits, parameters or doublings out of range (the
+        ValueError: fewer than 40 rows or two splits, parameters, doublings or seed out of range (the
             dense networks need four units a layer), a target of one value in a training part.
 
     Example:
@@ -108,8 +108,8 @@ def pilot(
     """
     if parameters is not None and parameters < 20:
         raise ValueError(f"parameters: at least 20, got {parameters}")
-    if doublings < 0:
-        raise ValueError(f"doublings: zero or more, got {doublings}")
+    if doublings < 0 or seed < 0:
+        raise ValueError(f"doublings and seed: zero or more, got {doublings} and {seed}")
     training = Training() if training is None else training
     clock = _Clock(say)
     table, said = some_rows(table, seed)

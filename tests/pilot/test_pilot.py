@@ -108,6 +108,7 @@ def test_each_split_is_explored_and_encoded_by_its_training_rows():
         # Of 8 inputs, four units of a shallow network.
         ({"parameters": 40}, "parameters: at least 41"),
         ({"doublings": -1}, "doublings"),
+        ({"seed": -1}, "seed: zero or more"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
