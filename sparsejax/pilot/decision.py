@@ -145,12 +145,17 @@ def _nothing_learned(
     open_ones = [name for name, gain in gains.items() if not gain.high <= TOLERANCE * floor]
     if open_ones:
         best = max(open_ones, key=lambda name: gains[name].mean)
+        needed = splits_to_tell(_gains(losses, rivals, ratio)[best], splits, ratio)
+        if gains[best].mean > 0 and needed is not None:
+            step = f"About {needed} splits would tell if means stay as they are, or more rows."
+        else:
+            step = "Get more rows before choosing a model: splits of the same rows will not tell."
         return (
             VERDICTS[5],
             f"{why}; but the intervals are too wide to say that there is nothing: the "
             f"{WORDS[best]} may gain up to {gains[best].high / floor:.0%} of the constant's loss "
             f"(mean {gains[best].mean / floor:.0%}).",
-            "Get more rows before choosing a model; more splits of the same rows help little.",
+            step,
         )
     why += f", and none gains more than {TOLERANCE:.0%} of its loss (upper ends, 95%)."
     if found == 0:

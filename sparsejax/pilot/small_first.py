@@ -100,8 +100,8 @@ def pilot(
     many. `say` hears what is being done. Of more than 20,000 rows some are taken.
 
     Raises:
-        ValueError: fewer than 40 rows or two splits, parameters, doublings or seed out of range (the
-            dense networks need four units a layer), a target of one value in a training part.
+        ValueError: fewer than 40 rows or two splits; parameters (a shallow network needs four
+            units), doublings or seed out of range; a target of one value in a training part.
 
     Example:
         `notebooks/discover_and_pilot.ipynb`; it takes a minute or two.

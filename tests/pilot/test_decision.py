@@ -80,6 +80,8 @@ def test_what_few_rows_do_not_show_is_not_called_nothing():
     decision = decide(wide, RATIO, found=0)
     assert decision.verdict == "cannot tell" and "more rows" in decision.next_step
     assert "dense network may gain up to" in decision.why
+    # Were splits to share less, more of them would tell.
+    assert "splits would tell" in decide(wide, 0.1, found=0).next_step
     # By hand: the one-sided 95% end of the mean gain, with seven degrees of freedom.
     gain = wide["constant"] - wide["dense"]
     end = gain.mean() + 1.894579 * gain.std(ddof=1) * np.sqrt(1 / SPLITS + RATIO)
