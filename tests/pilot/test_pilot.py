@@ -106,7 +106,7 @@ def test_each_split_is_explored_and_encoded_by_its_training_rows():
         ({"splits": 1}, "splits"),
         ({"parameters": 3}, "parameters"),
         # Of 8 inputs, four units of a shallow network.
-        ({"parameters": 40}, "parameters: at least 41"),
+        ({"parameters": 40, "splits": 2}, "parameters: at least 41"),
         ({"doublings": -1}, "doublings"),
         ({"seed": -1}, "seed: zero or more"),
     ],

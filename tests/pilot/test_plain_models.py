@@ -43,6 +43,7 @@ def test_models_learn_what_there_is(iris):
         assert score_of(outputs, iris.test.y, "classification") > 0.8
 
 
+@pytest.mark.slow
 def test_boosting_takes_gaps_and_categories_and_stops_by_validation():
     fold = folds(real_table("cars"), 2, seed=0)[0]
     model = boosting(fold, "regression", 0)
