@@ -3,9 +3,12 @@
 import dataclasses
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Float
 
 from sparsejax.claims.statistics import mean_interval
+
+MOST_SPLITS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +61,21 @@ def paired(
     return resampled_interval(np.asarray(first) - np.asarray(second), ratio, confidence)
 
 
-def splits_to_tell(difference: Interval, splits: int, ratio: float) -> int | None:
-    """About how many splits would part the interval from zero; None where no number would.
+def splits_to_tell(
+    difference: Interval, splits: int, ratio: float, confidence: float = 0.95
+) -> int | None:
+    """About how many splits would part the interval from zero; None where not a thousand would.
+
+    Mean and spread are taken to stay; Student's quantile, large for few splits, shrinks.
 
     Example:
         >>> splits_to_tell(Interval(1.0, -0.5, 2.5), splits=5, ratio=0.1)
-        30
+        10
     """
     half = difference.high - difference.mean
-    if not np.isfinite(half) or difference.mean == 0:
+    if not np.isfinite(half):
         return None
-    spread = half / np.sqrt(1 / splits + ratio)
-    room = (difference.mean / spread) ** 2 - ratio
-    return None if room <= 0 else max(splits, int(np.ceil(1 / room)))
+    numbers = np.arange(splits, max(splits, MOST_SPLITS) + 1)
+    halves = scipy.stats.t.ppf((1 + confidence) / 2, numbers - 1) * np.sqrt(1 / numbers + ratio)
+    enough = half * halves / halves[0] < abs(difference.mean)
+    return int(numbers[enough.argmax()]) if enough.any() else None

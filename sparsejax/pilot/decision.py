@@ -145,7 +145,9 @@ def _nothing_learned(
     open_ones = [name for name, gain in gains.items() if not gain.high <= TOLERANCE * floor]
     if open_ones:
         best = max(open_ones, key=lambda name: gains[name].mean)
-        needed = splits_to_tell(_gains(losses, rivals, ratio)[best], splits, ratio)
+        joint = 1 - (1 - CONFIDENCE) / len(gains)
+        together = _gains(losses, rivals, ratio, joint)[best]
+        needed = splits_to_tell(together, splits, ratio, joint)
         if gains[best].mean > 0 and needed is not None:
             step = f"About {needed} splits would tell if means stay as they are, or more rows."
         else:
@@ -190,8 +192,11 @@ def _judged(comparisons: Sequence[Comparison], splits: int, ratio: float) -> tup
             f"that one's gain over a constant, whole intervals included{ahead}."
         )
     open_ones = [each for each in comparisons if not each.enough]
+    confidence = 1 - (1 - CONFIDENCE) / len(comparisons)
     needed = [
-        n for each in open_ones if (n := splits_to_tell(each.difference, splits, ratio)) is not None
+        n
+        for each in open_ones
+        if (n := splits_to_tell(each.difference, splits, ratio, confidence)) is not None
     ]
     if len(needed) == len(open_ones):
         more = f"about {max(needed)} splits would tell them apart"
