@@ -5,9 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.structure.foretold_groups import foretold_groups
-from sparsejax.structure.separability import best_partition, likely_partitions
+from sparsejax.structure import (
+    agreement,
+    best_partition,
+    discover,
+    foretold_groups,
+    likely_partitions,
+    true_groups,
+)
 from sparsejax.structure.structured_network import StructuredNetwork, fit
+from sparsejax.targets import Column, Table, random_parts
 
 
 def inputs(d, n, seed=0):
@@ -81,3 +88,13 @@ def test_partitions_in_the_order_of_their_gains():
     # Fifteen partitions of four, each once; to split one of the right parts comes next.
     assert len(found) == len(set(found)) == 15
     assert {found[1], found[2]} == {((0, 1), (2,), (3,)), ((0,), (1,), (2, 3))}
+
+
+@pytest.mark.slow
+def test_discover_does_not_merge_what_only_foretelling_tells_apart():
+    """Of these two compositions, turns of directions alone merge an input into a part."""
+    for seed in (1012, 1080):
+        target = random_parts(seed, root="smooth")
+        x = np.random.default_rng(seed).uniform(-1, 1, size=(3000, 10))
+        table = Table(tuple(Column(f"x{i + 1}") for i in range(10)), x, np.asarray(target(x))[:, 0])
+        assert agreement(discover(table).places, true_groups(target), 10).rand_index == 1
