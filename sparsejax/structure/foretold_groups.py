@@ -22,7 +22,7 @@ def foretold_groups(
     y: Float[np.ndarray, " n"],
     rng: np.random.Generator,
 ) -> Grouping:
-    """The grouping whose network foretells every third row best; the first, if not for certain.
+    """The grouping whose network foretells a third of the rows best; the first, if in doubt.
 
     `x`: inputs of variance one, whose rows the groups hold; `y`: of variance one. Networks
     (`StructuredNetwork`) are fitted to the other rows, from the best of eight starts after eight
@@ -38,7 +38,7 @@ def foretold_groups(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> x = rng.uniform(-1.7, 1.7, size=(3, 900))
+        >>> x = rng.uniform(-1.7, 1.7, size=(3, 500))
         >>> y = np.tanh(2 * np.sin(x[0] * x[2]) + x[1])
         >>> foretold_groups([((0, 1), (2,)), ((0, 2), (1,))], x, y / y.std(), rng)
         ((0, 2), (1,))
