@@ -31,7 +31,8 @@ def foretold_groups(
     can make up.
 
     Limits: groupings are compared as these small networks can express them. Where two foretell
-    alike, as of a sum or a product, the first stands.
+    alike, as of a sum, the first stands. Of noise alone the networks learn what does not return,
+    and any may win: `discover` asks only where half of the variance is explained.
 
     Source: selection by validation with one standard error: Breiman, Friedman, Olshen, Stone,
     Classification and Regression Trees, 1984. Ours for groupings.
