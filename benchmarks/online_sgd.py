@@ -3,8 +3,8 @@
 d = 100, width 128, batch 256, ReLU, fresh points of the cube each step. `products`: the four matrix
 products of a step (two forward, two of the gradient) in a scan, with no more around them than keeps
 the compiler from leaving them out. `step`: `online_ensemble`, one seed, which also draws the data,
-evaluates target and loss, and updates. `seeds`: the same for 16 seeds. Each call runs the same
-number of steps; numbers are microseconds a step, of all seeds together. Processes: one CPU device
+evaluates target and loss, and updates. `seeds`: the same for 16 seeds, against one over a fifth of
+the steps; numbers are microseconds a step, of all seeds together. Processes: one CPU device
 with one thread; two devices of a thread each, as the command line starts; one device with both.
 """
 
@@ -68,37 +68,39 @@ def products(steps: int, dtype):
 
 def measure(quick: bool) -> dict:
     """On the devices that this process has."""
-    steps = 200 if quick else 500
+    steps = 500
+    # Sixteen seeds take long.
+    fewer = steps // 5
     keys = jax.random.split(jax.random.key(1), SEEDS)
     found = {}
     for dtype in ("float32", "float64"):
         with jax.enable_x64(dtype == "float64"):
             stream = fresh(sample, BATCH, dtype)
 
-            def runs(count, stream=stream, dtype=dtype):
+            def runs(count, steps, stream=stream, dtype=dtype):
                 ends = online_ensemble(
                     build, stream, OPTIMIZER, steps, keys[:count], record_every=100, dtype=dtype
                 )
                 return ends.losses
 
-            candidates = {
+            pair = {
                 "products": products(steps, dtype),
-                "step": lambda runs=runs: runs(1),
-                "seeds": lambda runs=runs: runs(SEEDS),
+                "step": lambda runs=runs: runs(1, steps),
             }
-            # Sixteen seeds take a second or more a call: fewer rounds, against the same step.
-            few, many = (2, 3) if quick else (4, 9)
-            pair = {name: candidates[name] for name in ("products", "step")}
-            times = timing.interleaved(pair, 0.0, many)
-            del candidates["products"]
-            seeds = timing.interleaved(candidates, 0.0, few)
+            times = timing.interleaved(pair, 0.0, 3 if quick else 9)
+            both = {
+                "step": lambda runs=runs: runs(1, fewer),
+                "seeds": lambda runs=runs: runs(SEEDS, fewer),
+            }
+            seeds = timing.interleaved(both, 0.0, 3 if quick else 7)
         over = timing.ratios(times, "step")["products"]
         ratio = timing.ratios(seeds, "seeds")["step"]
-        times |= {"seeds": seeds["seeds"]}
-        times = {
-            name: {kind: round(value / steps, 2) for kind, value in t.items()}
-            for name, t in times.items()
-        }
+
+        def a_step(times, steps):
+            return {kind: round(value / steps, 2) for kind, value in times.items()}
+
+        times = {name: a_step(t, steps) for name, t in times.items()}
+        times |= {"seeds": a_step(seeds["seeds"], fewer)}
         found[dtype] = {
             "microseconds_a_step": times,
             "step_over_products": over,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sparsejax.command_words import UsageError
-from sparsejax.terminal import print_table
+from sparsejax.terminal import print_composition, print_table
 
 
 def discover(words: list[str]) -> int:
@@ -39,6 +39,8 @@ def discover(words: list[str]) -> int:
     print_table(interaction_rows(found))
     if found.support:
         print("groups: " + "; ".join(", ".join(group) for group in found.groups))
+    if found.dag is not None:
+        print_composition(found.dag)
     print(f"suggested module: {found.suggested_module}")
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,11 @@ def pilot(words: list[str]) -> int:
             training=Training(steps=options.steps),
             say=lambda stage: print(f"{stage} ...", file=sys.stderr),
         )
-        provenance = {"file": file_record(options.file)}
+        asked = ("seed", "splits", "parameters", "doublings", "steps")
+        provenance = {
+            "file": file_record(options.file),
+            "options": {name: getattr(options, name) for name in asked},
+        }
     except (TableError, ValueError) as error:
         raise UsageError(str(error)) from None
     from sparsejax.runs.environment import current_environment
@@ -107,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
 def _made(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise UsageError(f"out: {folder} cannot be written: {error.strerror}") from None
 

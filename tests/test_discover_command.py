@@ -1,6 +1,7 @@
 """`sparsejax discover` on files: what it prints, what it writes, what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ def test_words_and_a_page_with_a_picture(file, tmp_path, capsys):
     assert main(["discover", str(file), "--target", "price", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "3 of 5 columns matter, in 2 groups of at most 2" in printed
+    assert re.search("\nroot\n.*(wide|high)", printed, re.DOTALL)
     page = (out / "report.html").read_text()
     assert "data:image/png;base64" in page and "http" not in page.split("<body>")[1]
     assert json.loads((out / "structure.json").read_text())["rows"] == 300

@@ -6,6 +6,10 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from sparsejax.claims.statistics import mean_interval
+
+MOST_SPLITS = 1000
+
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
@@ -34,12 +38,11 @@ def resampled_interval(
         (2.0, 3.51)
     """
     values = np.asarray(values, float)
-    mean = float(values.mean())
-    if not np.isfinite(values).all() or len(values) < 2:
-        return Interval(mean, -np.inf, np.inf)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    half *= float(values.std(ddof=1)) * float(np.sqrt(1 / len(values) + ratio))
-    return Interval(mean, mean - half, mean + half)
+    if not np.isfinite(values).all():
+        return Interval(float(values.mean()), -np.inf, np.inf)
+    mean, low, high = mean_interval(values, confidence)
+    longer = float(np.sqrt(1 + ratio * len(values)))
+    return Interval(mean, mean - longer * (mean - low), mean + longer * (high - mean))
 
 
 def paired(
@@ -58,16 +61,21 @@ def paired(
     return resampled_interval(np.asarray(first) - np.asarray(second), ratio, confidence)
 
 
-def splits_to_tell(difference: Interval, splits: int, ratio: float) -> int | None:
-    """About how many splits would part the interval from zero; None where no number would.
+def splits_to_tell(
+    difference: Interval, splits: int, ratio: float, confidence: float = 0.95
+) -> int | None:
+    """About how many splits would part the interval from zero; None where not a thousand would.
+
+    Mean and spread are taken to stay; Student's quantile, large for few splits, shrinks.
 
     Example:
         >>> splits_to_tell(Interval(1.0, -0.5, 2.5), splits=5, ratio=0.1)
-        30
+        10
     """
     half = difference.high - difference.mean
-    if not np.isfinite(half) or difference.mean == 0:
+    if not np.isfinite(half):
         return None
-    spread = half / np.sqrt(1 / splits + ratio)
-    room = (difference.mean / spread) ** 2 - ratio
-    return None if room <= 0 else max(splits, int(np.ceil(1 / room)))
+    numbers = np.arange(splits, max(splits, MOST_SPLITS) + 1)
+    halves = scipy.stats.t.ppf((1 + confidence) / 2, numbers - 1) * np.sqrt(1 / numbers + ratio)
+    enough = half * halves / halves[0] < abs(difference.mean)
+    return int(numbers[enough.argmax()]) if enough.any() else None

@@ -31,21 +31,21 @@ class Cost:
 
 
 def network_costs(
-    lift: tuple[Lift, Mapping[str, Any]],
+    lifts: Mapping[str, tuple[Lift, Mapping[str, Any]]],
     dense: tuple[int, int],
     shallow: int,
     q: int,
     c: int,
     rounds: int = 15,
 ) -> list[Cost]:
-    """Costs of a lift, and of dense networks of these widths; jitted, waiting for every call."""
+    """Costs of lifts, and of dense networks of these widths; jitted, waiting for every call."""
 
     def dense_network(sizes: Mapping[str, int]) -> tuple[Lift, Any]:
         whole = dense_lift(mlp(q, len(sizes), c, "relu"), sizes)
         return whole, whole.init(jax.random.key(0))
 
     candidates = {
-        "lift": lift,
+        **lifts,
         "dense": dense_network({"h1": dense[0], "h2": dense[1]}),
         "shallow": dense_network({"h1": shallow}),
     }

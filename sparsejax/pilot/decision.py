@@ -100,49 +100,72 @@ def decide(
         for rival in rivals
     )
     if not learned:
-        why = (
-            "No model does better than a constant on test rows, beyond the interval over "
-            f"{splits} splits."
-        )
-        if found == 0:
-            why += " No column was found to matter either."
-        step = "Look for other columns, or more rows; a larger model would fit noise."
-        return Decision(VERDICTS[0], why, step, comparisons)
-    verdict, why = _judged(comparisons, learned, splits, ratio, found)
+        return Decision(*_nothing_learned(losses, rivals, ratio, found), comparisons)
+    verdict, why = _judged(comparisons, splits, ratio)
+    if LIFT not in learned and GROWN not in learned:
+        why += " The lift itself does no better than a constant, beyond the interval."
+        if found is not None:
+            why += f" Columns were found to matter on {found} of {splits} splits."
     return Decision(verdict, why, _next_step(verdict, comparisons, growth), comparisons)
 
 
 def _learned(losses: Mapping[str, np.ndarray], rivals: Sequence[str], ratio: float) -> list[str]:
     """Candidates that are better than a constant, the best first."""
-    candidates = [LIFT, *([GROWN] if GROWN in losses else []), *rivals]
-    confidence = 1 - (1 - CONFIDENCE) / len(candidates)
-    better = [
-        name
-        for name in candidates
-        if paired(losses[name], losses[CONSTANT], ratio, confidence).high < 0
-    ]
+    gains = _gains(losses, rivals, ratio)
+    better = [name for name, gain in gains.items() if gain.low > 0]
     return sorted(better, key=lambda name: float(losses[name].mean()))
 
 
-def _judged(
-    comparisons: Sequence[Comparison],
-    learned: Sequence[str],
-    splits: int,
+def _gains(
+    losses: Mapping[str, np.ndarray],
+    rivals: Sequence[str],
     ratio: float,
-    found: int | None,
-) -> tuple[str, str]:
-    if LIFT not in learned and GROWN not in learned:
-        seen = (
-            f" Columns were found to matter on {found} of {splits} splits."
-            if (found is not None)
-            else ""
+    confidence: float | None = None,
+) -> dict[str, Interval]:
+    """A constant's loss less each candidate's; without a confidence, they hold together."""
+    candidates = [LIFT, *([GROWN] if GROWN in losses else []), *rivals]
+    confidence = confidence or 1 - (1 - CONFIDENCE) / len(candidates)
+    return {name: paired(losses[CONSTANT], losses[name], ratio, confidence) for name in candidates}
+
+
+def _nothing_learned(
+    losses: Mapping[str, np.ndarray], rivals: Sequence[str], ratio: float, found: int | None
+) -> tuple[str, str, str]:
+    """That there is nothing, only where the intervals are short enough to say so; else it is open.
+
+    What did not show in few rows may be there all the same.
+    """
+    splits, floor = len(losses[CONSTANT]), float(losses[CONSTANT].mean())
+    why = (
+        "No model does better than a constant on test rows, beyond the interval over "
+        f"{splits} splits"
+    )
+    # Only their upper ends count, and all must hold at once: each may have its own one-sided 95%.
+    gains = _gains(losses, rivals, ratio, 2 * CONFIDENCE - 1)
+    open_ones = [name for name, gain in gains.items() if not gain.high <= TOLERANCE * floor]
+    if open_ones:
+        best = max(open_ones, key=lambda name: gains[name].mean)
+        joint = 1 - (1 - CONFIDENCE) / len(gains)
+        together = _gains(losses, rivals, ratio, joint)[best]
+        needed = splits_to_tell(together, splits, ratio, joint)
+        if gains[best].mean > 0 and needed is not None:
+            step = f"About {needed} splits would tell if means stay as they are, or more rows."
+        else:
+            step = "Get more rows before choosing a model: splits of the same rows will not tell."
+        return (
+            VERDICTS[5],
+            f"{why}; but the intervals are too wide to say that there is nothing: the "
+            f"{WORDS[best]} may gain up to {gains[best].high / floor:.0%} of the constant's loss "
+            f"(mean {gains[best].mean / floor:.0%}).",
+            step,
         )
-        best = learned[0]
-        verdict = VERDICTS[3] if best in EQUAL else VERDICTS[4]
-        return verdict, (
-            f"The {WORDS[best]} does better than a constant, and the lift does not: what was "
-            f"found is not all there is.{seen}"
-        )
+    why += f", and none gains more than {TOLERANCE:.0%} of its loss (upper ends, 95%)."
+    if found == 0:
+        why += " No column was found to matter either."
+    return VERDICTS[0], why, "Look for other columns; a larger model would fit noise."
+
+
+def _judged(comparisons: Sequence[Comparison], splits: int, ratio: float) -> tuple[str, str]:
     worse = [each for each in comparisons if each.worse]
     equal = [each for each in comparisons if each.rival in EQUAL]
     if worse:
@@ -159,7 +182,7 @@ def _judged(
         return VERDICTS[1], (
             f"With as many parameters the lift does better than {_listed(equal)} beyond the "
             f"interval ({'; '.join(_difference(each.difference) for each in equal)}), and no "
-            "other model does better than it."
+            "other model is better than it beyond its own."
         )
     better = [each for each in comparisons if each.better]
     ahead = f"; it is ahead of {_listed(better)}" if better else ""
@@ -169,8 +192,11 @@ def _judged(
             f"that one's gain over a constant, whole intervals included{ahead}."
         )
     open_ones = [each for each in comparisons if not each.enough]
+    confidence = 1 - (1 - CONFIDENCE) / len(comparisons)
     needed = [
-        n for each in open_ones if (n := splits_to_tell(each.difference, splits, ratio)) is not None
+        n
+        for each in open_ones
+        if (n := splits_to_tell(each.difference, splits, ratio, confidence)) is not None
     ]
     if len(needed) == len(open_ones):
         more = f"about {max(needed)} splits would tell them apart"

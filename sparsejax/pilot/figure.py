@@ -81,8 +81,8 @@ def _differences(axes, found: Pilot) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [WORDS[each.rival] for each in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("lift's test loss less the rival's (left: lift better)")
-    axes.set_title("Paired differences (dotted: as good)")
+    axes.set_xlabel("lift's loss less the rival's (left: better; dots: as good)")
+    axes.set_title("Paired differences, 95% together")
 
 
 def _growth(axes, found: Pilot) -> None:

@@ -14,6 +14,8 @@ FRACTIONS = (0.6, 0.2, 0.2)
 FEWEST = 40
 # More rows would not change which model is enough, and a pilot is to be cheap.
 MOST = 20_000
+# The share of rows from which on rows that equal another are told of.
+MOST_REPEATED = 0.02
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +43,8 @@ def folds(table: Table, splits: int, seed: int) -> list[Fold]:
     """Random splits of a table; structure, means, spreads and fillings are of training rows alone.
 
     Raises:
-        ValueError: fewer than two splits, or too few rows.
+        ValueError: fewer than two splits, too few rows, or a split whose training rows have one
+            value of the target.
 
     Example:
         >>> from sparsejax.targets import real_table
@@ -67,8 +70,38 @@ def some_rows(table: Table, seed: int, most: int = MOST) -> tuple[Table, str]:
     return table.take(rows), f"{most} of {table.rows} rows, at random, were used"
 
 
+def repeated_rows(table: Table) -> str:
+    """A word on rows that equal others, target included, which splits part; "" where few do.
+
+    Example:
+        >>> from sparsejax.targets import real_table
+        >>> whole = real_table("diabetes")
+        >>> repeated_rows(whole), repeated_rows(whole.take(np.arange(100) % 80))[:19]
+        ('', 'repeated rows: 40 o')
+    """
+    whole = np.column_stack([table.values, table.target])
+    _, inverse, counts = np.unique(
+        np.nan_to_num(whole, nan=np.inf), axis=0, return_inverse=True, return_counts=True
+    )
+    repeated = int((counts[inverse.ravel()] > 1).sum())
+    if repeated < MOST_REPEATED * table.rows:
+        return ""
+    return (
+        f"repeated rows: {repeated} of {table.rows} equal another in every column; where one "
+        "trains and one tests, losses say less of new rows"
+    )
+
+
 def _fold(table: Table, seed: int) -> Fold:
     rows = split(table, seed, FRACTIONS)
+    goal = table.target[rows.train]
+    if np.ptp(goal) == 0:
+        raise ValueError(
+            f"target {table.target_name!r}: one value only, {goal[0]:g}, on the {len(goal)} "
+            f"training rows of the split of seed {seed}; rows with other values are needed"
+        )
+    # Whether to have channels for gaps is of the table: splits are lanes of one shape. What fills
+    # them is of training rows.
     imputation = "mask" if table.missing.any() else "mean"
     whole: Encoded = encoded(table, rows.train, imputation=imputation)
     train, validation, test = (

@@ -229,12 +229,15 @@ def _widenings(
 ) -> tuple[Widening, ...]:
     """The largest fall first, by the groups that most folds have; a fold's own may differ a little.
 
-    Each fold answers for the group of its own that shares most columns with it, half at least.
+    Each fold answers for the group of its own that shares most columns with it, half at least. The
+    intervals hold together: the best of several is looked for.
     """
     ((common, _),) = Counter(each.parts for each in current).most_common(1)
     words = common.words | {LEFT_OUT: "columns that were left out, as a group of their own"}
+    vertices = (*common.vertices[:MOST_WIDENED], ROOT, LEFT_OUT)
+    confidence = 1 - 0.05 / len(vertices)
     result = []
-    for vertex in (*common.vertices[:MOST_WIDENED], ROOT, LEFT_OUT):
+    for vertex in vertices:
         rows = []
         for each, own, before in zip(current, runs, kept, strict=True):
             place = _alike(common, each, vertex)
@@ -244,7 +247,7 @@ def _widenings(
                 rows.append((before, run.judged, added))
         if rows:
             before, after, added = np.array(rows, float).T
-            fall = paired(before, after, ratio)
+            fall = paired(before, after, ratio, confidence)
             result.append(Widening(words[vertex], fall, float(added.mean()), len(rows)))
     return tuple(sorted(result, key=lambda each: -each.fall.mean))
 

@@ -29,8 +29,13 @@ def loss_of(outputs: Float[np.ndarray, "n c"], y: Float[np.ndarray, "n c"], task
 
 
 def score_of(outputs: Float[np.ndarray, "n c"], y: Float[np.ndarray, "n c"], task: str) -> float:
-    """The share of the variance of these rows that is explained, or of rows classified rightly."""
+    """The share of the variance of these rows that is explained, or of rows classified rightly.
+
+    NaN where these rows do not vary.
+    """
     if task == "regression":
+        if np.ptp(y) == 0:
+            return float("nan")
         return 1 - float(((outputs - y) ** 2).mean() / np.var(y))
     if y.shape[1] == 1:
         return float(((outputs > 0) == (y > 0)).mean())

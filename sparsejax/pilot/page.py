@@ -53,7 +53,8 @@ def page(found: Pilot, drawn: bytes, provenance: Mapping[str, Any]) -> str:
         data_table(rows.widening_rows(found)),
         "<p>Each group's units, or the root's, doubled alone from the lift of the last doubling "
         "that was tried, its function kept at the start; new units of a group are read by all of "
-        "the root's. The columns that were left out make one more such group.</p>",
+        "the root's. The columns that were left out make one more such group. Intervals hold "
+        "together.</p>",
         "<h2>Stability</h2>",
         data_table(rows.stability_rows(found)),
         data_table(rows.agreement_rows(found)),

@@ -60,7 +60,7 @@ def comparison_rows(found: Pilot) -> list[dict[str, Any]]:
         {
             "lift less": named(each.rival),
             "difference": each.difference.mean,
-            "interval": _ends(each.difference),
+            "interval, 95% together": _ends(each.difference),
             "as good within": each.tolerance,
             "so": "better"
             if each.better
@@ -92,7 +92,7 @@ def widening_rows(found: Pilot) -> list[dict[str, Any]]:
             "added parameters": each.added,
             "splits": each.splits,
             "fall of the validation loss": each.fall.mean,
-            "95% interval": _ends(each.fall),
+            "interval, 95% together": _ends(each.fall),
             "pays": each.pays,
         }
         for each in (found.growth.widenings if found.growth else ())

@@ -10,7 +10,7 @@ import numpy as np
 from sparsejax.graphs import Dag
 from sparsejax.pilot.cost import Cost, model_cost, network_costs
 from sparsejax.pilot.decision import CONSTANT, EQUAL, GROWN, LIFT, OTHERS, Decision, decide
-from sparsejax.pilot.folds import Fold, folds, some_rows
+from sparsejax.pilot.folds import Fold, folds, repeated_rows, some_rows
 from sparsejax.pilot.growth import Chosen, Growth, grow_while_it_pays
 from sparsejax.pilot.layers import (
     Network,
@@ -100,15 +100,16 @@ def pilot(
     many. `say` hears what is being done. Of more than 20,000 rows some are taken.
 
     Raises:
-        ValueError: fewer than 40 rows or two splits, parameters or doublings out of range.
+        ValueError: fewer than 40 rows or two splits; parameters (a shallow network needs four
+            units), doublings or seed out of range; a target of one value in a training part.
 
     Example:
         `notebooks/discover_and_pilot.ipynb`; it takes a minute or two.
     """
     if parameters is not None and parameters < 20:
         raise ValueError(f"parameters: at least 20, got {parameters}")
-    if doublings < 0:
-        raise ValueError(f"doublings: zero or more, got {doublings}")
+    if doublings < 0 or seed < 0:
+        raise ValueError(f"doublings and seed: zero or more, got {doublings} and {seed}")
     training = Training() if training is None else training
     clock = _Clock(say)
     table, said = some_rows(table, seed)
@@ -116,9 +117,14 @@ def pilot(
         parts = folds(table, splits, seed)
     q, c = parts[0].train.x.shape[1], parts[0].train.y.shape[1]
     rows = len(parts[0].train.x)
+    least = LEAST_UNITS * (q + 1 + c) + c
     if parameters is None:
-        parameters = int(np.clip(rows // 2, LEAST_PARAMETERS, MOST_PARAMETERS))
-        parameters = max(parameters, LEAST_UNITS * (q + 1 + c) + c)
+        parameters = max(int(np.clip(rows // 2, LEAST_PARAMETERS, MOST_PARAMETERS)), least)
+    elif parameters < least:
+        raise ValueError(
+            f"parameters: at least {least}, with which a shallow network of {q} inputs has "
+            f"{LEAST_UNITS} units, got {parameters}"
+        )
     task = table.task
     with clock("training"):
         starts = training.starts
@@ -162,9 +168,11 @@ def pilot(
                 parts[first], {LIFT: [each.network for each in watched], **rivals}, task, seed
             )
         with clock("cost"):
-            one = chosen[first]
+            lifts = {LIFT: chosen[first]}
+            if growth is not None and any(step.paid for step in growth.steps):
+                lifts[GROWN] = growth.lifts[0]
             costs = network_costs(
-                (one.lift, params_of(one.lift, one.network)),
+                {name: (one.lift, params_of(one.lift, one.network)) for name, one in lifts.items()},
                 dense_for(q, c, parameters), shallow_for(q, c, parameters), q, c,
             )  # fmt: skip
             costs += [
@@ -216,7 +224,7 @@ def pilot(
         tuple(costs),
         decide(losses, ratio, growth, found=len(structured)),
         _dag([fold.structure for fold in parts]),
-        _warnings([said] if said else [], parts),
+        _warnings([words for words in (said, repeated_rows(table)) if words], parts),
         clock.seconds,
     )
 

@@ -23,6 +23,8 @@ _PACKAGES = (
     "lineax",
     "optax",
     "matfree",
+    "scikit-learn",
+    "pandas",
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 import sparsejax as sj
 from sparsejax import learners
 from sparsejax.learners import IntermediateSupervision, layerwise, penalty
+from sparsejax.learners.penalties import coordinate_groups
 
 KEY = jax.random.key(0)
 TREE = sj.targets.product_tree(dims=6)
@@ -158,6 +159,14 @@ def test_a_penalty_goes_with_the_stage_of_its_leaves():
 def test_bad_stages_are_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_edges_that_have_all_their_predecessors_number_their_coordinates():
+    module = sj.graphs.mlp(inputs=6, hidden=1, outputs=1, input_as="coordinates")
+    dense, full, sparse = (learners.sparse_lift(module, 4, in_degree) for in_degree in (None, 6, 5))
+    assert coordinate_groups(full) == coordinate_groups(dense) == [{"x->h1": (0,)}]
+    with pytest.raises(ValueError, match="wired to few of them"):
+        coordinate_groups(sparse)
 
 
 def test_labels_are_the_values_of_the_nodes():

@@ -63,12 +63,19 @@ def test_it_covers_where_student_s_interval_of_overlapping_splits_does_not():
 
 @pytest.mark.parametrize("splits", [5, 20])
 def test_splits_to_tell_is_where_the_interval_would_leave_zero(splits):
-    x = np.tile([0.1, 0.5], splits // 2 + 1)[:splits]
+    x = np.tile([-0.2, 0.5], splits // 2 + 1)[:splits]
     found = resampled_interval(x, 0.01)
     needed = splits_to_tell(found, splits, 0.01)
-    spread = (found.high - found.mean) / np.sqrt(1 / splits + 0.01)
-    assert spread * np.sqrt(1 / needed + 0.01) <= found.mean * (1 + 1e-9)
-    assert needed == splits or spread * np.sqrt(1 / (needed - 1) + 0.01) > found.mean
+
+    def low(n):
+        half = scipy.stats.t.ppf(0.975, n - 1) * x.std(ddof=1) * np.sqrt(1 / n + 0.01)
+        return x.mean() - half
+
+    assert needed > splits and low(needed) > 0 >= low(needed - 1)
     # Rows are shared: beyond some size of the difference no number of splits helps.
-    assert splits_to_tell(resampled_interval(x - 0.299, 1.0), splits, 1.0) is None
-    assert scipy.stats.t.ppf(0.975, splits - 1) > 0
+    assert splits_to_tell(resampled_interval(x, 1.0), splits, 1.0) is None
+
+
+def test_the_long_quantile_of_two_splits_is_not_taken_for_what_rows_can_show():
+    found = resampled_interval(np.array([0.9, 1.0]), 1 / 3, 0.99)
+    assert found.low < 0 and splits_to_tell(found, 2, 1 / 3, 0.99) == 3

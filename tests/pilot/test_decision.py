@@ -73,6 +73,31 @@ def test_overlap_is_told_with_what_would_help():
     assert alone.verdict == "cannot tell" and "would tell them apart" in alone.why
 
 
+def test_what_few_rows_do_not_show_is_not_called_nothing():
+    # The dense network explains most on average, but splits differ as widely.
+    wide = losses(0.01, **dict.fromkeys(CANDIDATES, 1.0))
+    wide["dense"] = wide["constant"] - 0.7 - 1.5 * NOISE[0]
+    decision = decide(wide, RATIO, found=0)
+    assert decision.verdict == "cannot tell" and "more rows" in decision.next_step
+    assert "dense network may gain up to" in decision.why
+    # Were splits to share less, more of them would tell.
+    assert "splits would tell" in decide(wide, 0.1, found=0).next_step
+    # By hand: the one-sided 95% end of the mean gain, with seven degrees of freedom.
+    gain = wide["constant"] - wide["dense"]
+    end = gain.mean() + 1.894579 * gain.std(ddof=1) * np.sqrt(1 / SPLITS + RATIO)
+    assert f"{end / wide['constant'].mean():.0%}" in decision.why
+
+
+def test_a_lift_that_may_do_as_well_is_not_condemned_for_not_having_shown_it():
+    # The linear model is surely better than a constant; whether the lift is does not show.
+    means = dict.fromkeys(CANDIDATES, 1.0) | {"lift": 0.93, "linear": 0.93}
+    unsure = losses(0.001, **means)
+    unsure["lift"] = unsure["lift"] + 0.08 * (NOISE[1] - NOISE[1].mean())
+    decision = decide(unsure, RATIO, found=3)
+    assert decision.verdict == "cannot tell"
+    assert "no better than a constant" in decision.why and "3 of 8 splits" in decision.why
+
+
 def test_ties_with_the_constant_are_never_a_win():
     same = np.ones(SPLITS)
     decision = decide(dict.fromkeys(CANDIDATES, same), RATIO, found=0)

@@ -8,6 +8,7 @@ from sparsejax.pilot.folds import folds
 from sparsejax.pilot.losses import loss_of, outputs_of, score_of
 from sparsejax.pilot.plain_models import boosting, constant_model, linear_model
 from sparsejax.targets import real_table
+from sparsejax.targets.table import Column, Table
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def test_models_learn_what_there_is(iris):
         assert score_of(outputs, iris.test.y, "classification") > 0.8
 
 
+@pytest.mark.slow
 def test_boosting_takes_gaps_and_categories_and_stops_by_validation():
     fold = folds(real_table("cars"), 2, seed=0)[0]
     model = boosting(fold, "regression", 0)
@@ -52,3 +54,18 @@ def test_boosting_takes_gaps_and_categories_and_stops_by_validation():
     fewer.fit(fold.train.table.values, fold.train.y[:, 0])
     less = fewer.predict(fold.validation.table.values)[:, None]
     assert held <= loss_of(less, fold.validation.y, "regression")
+
+
+def test_boosting_splits_a_small_table_and_is_timed_on_as_many_rows_as_are_said():
+    # 24 rows to train on, fewer than two leaves of the default size: no split at all.
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    table = Table((Column("a"), Column("b")), x, np.sign(x[:, 0]))
+    fold = folds(table, 2, seed=0)[0]
+    model = boosting(fold, "regression", 0)
+    assert score_of(model.outputs(fold.test), fold.test.y, "regression") > 0.5
+    for each in (model, linear_model(fold, "regression")):
+        assert len(each.predict(256)) == 256 and len(each.predict(1)) == 1
+
+
+def test_a_score_without_variance_is_no_number():
+    assert np.isnan(score_of(np.array([[1.0], [2.0]]), np.ones((2, 1)), "regression"))
