@@ -1,10 +1,12 @@
 """Which of several groupings foretells new rows best."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from sparsejax.structure.separability import LEAST_TURN, inseparability
 from sparsejax.structure.structured_network import Grouping, StructuredNetwork, fit
 
 # Rows that know all columns: with fewer the networks cannot be told apart, of more some do.
@@ -28,7 +30,7 @@ def foretold_groups(
     (`StructuredNetwork`) are fitted to the other rows, from the best of eight starts after eight
     steps; the first grouping, where another beats it, from the best four. Another must leave less
     by a standard error of the paired difference, and by 15 percent: what a fit that ended early
-    can make up.
+    can make up. A finer one whose own root joins again what it took apart is refused.
 
     Limits: groupings are compared as these small networks can express them. Where two foretell
     alike, as of a sum, the first stands. Of noise alone the networks learn what does not return,
@@ -54,9 +56,11 @@ def foretold_groups(
         ]
         return [params for params, _ in sorted(found, key=lambda pair: pair[1])]
 
-    def errors(network: StructuredNetwork, starts: Sequence[np.ndarray]) -> np.ndarray:
+    def fitted(network: StructuredNetwork, starts: Sequence[np.ndarray]) -> np.ndarray:
         fits = [fit(network, start, seen, y[~new]) for start in starts]
-        params, _ = min(fits, key=lambda found: found[1])
+        return min(fits, key=lambda found: found[1])[0]
+
+    def errors(network: StructuredNetwork, params: np.ndarray) -> np.ndarray:
         return (y[new] - network.outputs(params, unseen)) ** 2
 
     def beaten(ours: np.ndarray, theirs: np.ndarray) -> bool:
@@ -66,10 +70,33 @@ def foretold_groups(
 
     networks = [StructuredNetwork(grouping) for grouping in groupings]
     starts = [begun(network) for network in networks]
-    left = [errors(network, some[:1]) for network, some in zip(networks, starts, strict=True)]
+    fits = [fitted(network, some[:1]) for network, some in zip(networks, starts, strict=True)]
+    left = [errors(network, params) for network, params in zip(networks, fits, strict=True)]
     best = min(range(len(groupings)), key=lambda at: left[at].mean())
-    if not beaten(left[0], left[best]):
+    if not beaten(left[0], left[best]) or _joins(networks[best], fits[best], seen, groupings[0]):
         return groupings[0]
     # The present answer must not lose by an unlucky start.
-    again = errors(networks[0], starts[0][:_SECOND_LOOK])
+    again = errors(networks[0], fitted(networks[0], starts[0][:_SECOND_LOOK]))
     return groupings[best if beaten(again, left[best]) else 0]
+
+
+def _joins(
+    network: StructuredNetwork, params: np.ndarray, x: np.ndarray, coarser: Grouping
+) -> bool:
+    """Whether the fit of a finer grouping says itself that what it takes apart enters together.
+
+    The root of a finer grouping can compute what a constituent of the coarser one does. That it
+    foretells better is then the luck of a fit: its root's derivatives by the parts that were
+    together do not turn with the others.
+    """
+    inside = [[set(part) <= set(block) for part in network.groups] for block in coarser]
+    if not all(any(column) for column in zip(*inside, strict=True)):
+        return False
+    derivatives = network.root_derivatives(params, x)
+    turns = inseparability(derivatives, derivatives)
+    return all(
+        turns[i, j, other] < LEAST_TURN
+        for block in inside
+        for i, j in itertools.combinations(np.flatnonzero(block), 2)
+        for other in np.flatnonzero(~np.asarray(block))
+    )

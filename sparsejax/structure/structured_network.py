@@ -30,6 +30,10 @@ class _Layer:
     def by_inputs(self) -> Float[np.ndarray, "k n"]:
         return self.w.T @ ((1 - self.bent**2) * self.a[:, None]) + self.c[:, None]
 
+    def second_by_inputs(self) -> Float[np.ndarray, "k k n"]:
+        curved = -2 * self.a[:, None] * self.bent * (1 - self.bent**2)
+        return np.einsum("mi,mj,mn->ijn", self.w, self.w, curved)
+
     def by_parameters(self, upstream: Float[np.ndarray, " n"]) -> list[np.ndarray]:
         slopes = (1 - self.bent**2) * (self.a[:, None] * upstream)
         weights = (slopes[:, None] * self.x[None]).reshape(-1, len(upstream))
@@ -76,6 +80,13 @@ class StructuredNetwork:
     ) -> Float[np.ndarray, " n"]:
         """The network's function."""
         return self._layers(params, x)[-1].outputs + params[-1]
+
+    def root_derivatives(
+        self, params: Float[np.ndarray, " p"], x: Float[np.ndarray, "d n"]
+    ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k k"]]:
+        """First and second derivatives of the root by the values of the constituents."""
+        root = self._layers(params, x)[-1]
+        return root.by_inputs().T, np.moveaxis(root.second_by_inputs(), -1, 0)
 
     def with_jacobian(
         self, params: Float[np.ndarray, " p"], x: Float[np.ndarray, "d n"]
