@@ -18,8 +18,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 
 # A worker a core: threads of boosting and of linear algebra would wait for each other, spinning.
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 # Every test compiles what it tests, and leaves the cache of whoever runs it alone.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"

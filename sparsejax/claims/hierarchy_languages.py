@@ -112,7 +112,7 @@ class ErrorRate(eqx.Module):
 
     def __call__(self, f, params: PyTree) -> Float[Array, ""]:
         """Over the sentences of the probe."""
-        said = jnp.argmax(f(params, self.x), axis=1)
+        said = jnp.argmax(f(params, self.x), axis=1).astype(self.labels.dtype)
         return jnp.mean(said != self.labels, dtype=self.x.dtype)
 
 

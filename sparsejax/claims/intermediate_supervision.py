@@ -188,7 +188,7 @@ class IntermediateSupervision:
         for lane in range(len(trials)):
             yield {
                 # A run that has it from the start took a step at most.
-                "time": np.maximum(times[lane], 1.0),
+                "time": np.asarray(max(times[lane], 1.0)),
                 "steps": np.asarray(runs.steps),
                 "coefficient": curves[lane],
                 "losses": losses[lane],

@@ -198,8 +198,8 @@ class StagewiseLearning(OnlineClaim):
         times = self.stages(config, measurements, dims).times
         found = []
         for k in range(len(ordering) - 1):
-            # A later term that was stopped came at the end or after it.
-            later = np.minimum(times[:, k + 1], config.steps)
+            # A later term that was stopped came at the end or after it; none before a first step.
+            later = np.clip(times[:, k + 1], 1, config.steps)
             with np.errstate(invalid="ignore"):
                 logs = np.log(later / np.maximum(times[:, k], 1))
             # Of an earlier one that was stopped nothing is known.
