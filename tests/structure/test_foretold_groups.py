@@ -42,6 +42,14 @@ def test_derivatives_are_those_of_automatic_differentiation():
     expected = jax.jacfwd(by_hand)(jnp.asarray(params))
     np.testing.assert_allclose(jacobian.T, expected, atol=1e-4)
 
+    def root(hidden):
+        return layer(hidden[:, None], 3, 12, jnp.asarray(params[-1 - 12 * 5 - 3 : -1]))[0]
+
+    hidden = jnp.stack([part.outputs for part in network._layers(params, x)[:-1]], axis=1)
+    first, second = network.root_derivatives(params, x)
+    np.testing.assert_allclose(first, jax.vmap(jax.grad(root))(hidden), atol=1e-5)
+    np.testing.assert_allclose(second, jax.vmap(jax.hessian(root))(hidden), atol=1e-5)
+
 
 def test_a_fit_never_rises_and_ends_where_the_slope_is_zero():
     x = inputs(2, 300)
