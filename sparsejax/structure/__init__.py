@@ -14,6 +14,7 @@ from sparsejax.structure.discover import (
     target_outputs as target_outputs,
 )
 from sparsejax.structure.exact_anova import exact_anova as exact_anova
+from sparsejax.structure.foretold_groups import foretold_groups as foretold_groups
 from sparsejax.structure.fourier_gap import (
     FourierGap as FourierGap,
     GradientCoefficients as GradientCoefficients,
@@ -57,6 +58,7 @@ from sparsejax.structure.screening import Screening as Screening, screen as scre
 from sparsejax.structure.separability import (
     best_partition as best_partition,
     inseparability as inseparability,
+    likely_partitions as likely_partitions,
 )
 from sparsejax.structure.sobol import (
     SobolEstimate as SobolEstimate,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from sparsejax.graphs import Dag
 from sparsejax.structure.column_basis import ColumnBasis, column_basis, orthonormal_columns
+from sparsejax.structure.foretold_groups import FEWEST_KNOWN, MOST_KNOWN, foretold_groups
 from sparsejax.structure.groups import (
     LEAST_PART,
     components,
@@ -24,8 +25,10 @@ from sparsejax.structure.separability import (
     MOST_SEPARATED,
     best_partition,
     discrete_turns,
+    likely_partitions,
     surrogate_turns,
 )
+from sparsejax.structure.structured_network import Grouping
 from sparsejax.structure.surrogate import Surrogate, fit_surrogate
 from sparsejax.targets.table import Table
 
@@ -34,6 +37,9 @@ FEWEST_ROWS = 20
 MOST_ROWS = 40_000
 # Up to so many inputs all may meet in one term; of more only those that screening saw together.
 MOST_FREE = 6
+# Partitions that are compared by how they foretell rows: of five inputs the right one is all but
+# always among the first five by their turns.
+MOST_TRIED = 5
 # Correlations between columns that are told, and those that make two columns one.
 CORRELATED, SAME = 0.5, 0.999
 _LEVEL = 0.01
@@ -106,13 +112,15 @@ def discover(table: Table, seed: int = 0) -> Structure:
     are screened against chance (`screen`); a ridge regression on products of the support
     (`fit_surrogate`) gives shares of the variance. Two inputs act together where a Wald test tells
     and their joint part is a twentieth of the weaker one's share; groups are the components of that
-    graph, and where one component holds all, its separable parts (`best_partition`, for up to eight
-    numbers) or its clusters.
+    graph, and where one component holds all, its separable parts (`likely_partitions`, for up to
+    eight numbers; of the first five that whose network foretells new rows best,
+    `foretold_groups`) or its clusters.
 
     Limits: parts under one root are told apart by how directions turn, which takes more rows than
     the support does: about 2,000 for the two of `tanh(2 x1 x2) tanh(2 x3 x4)`, all but a product of
-    four. Of an exact product there are no parts to tell. Effects that only show in more than four
-    columns at once are not searched.
+    four. They are not compared on new rows where fewer than 600 rows know all inputs, nor of more
+    than two classes. Of an exact product there are no parts to tell. Effects that only show in more
+    than four columns at once are not searched.
 
     Missing values are handled as such: a row says nothing about terms that it does not know.
     Shares are those of independent columns: `warnings` name columns that are not. Deterministic
@@ -174,12 +182,13 @@ def discover(table: Table, seed: int = 0) -> Structure:
     blocks = [tuple(used[at] for at in block) for block in screening.blocks]
     allowed = (lambda _: True) if len(places) <= MOST_FREE else meeting(blocks)
     surrogate = fit_surrogate(bases, places, targets, allowed)
-    return _read_off(table, surrogate, places, blocks, screening, rng, warnings)
+    return _read_off(table, surrogate, targets, places, blocks, screening, rng, warnings)
 
 
 def _read_off(
     table: Table,
     surrogate: Surrogate,
+    targets: Float[np.ndarray, "n c"],
     places: Sequence[int],
     blocks: Sequence[tuple[int, ...]],
     screening: Screening,
@@ -210,7 +219,7 @@ def _read_off(
     edges = (relative >= LEAST_PART) & (log_p < np.log(_LEVEL / max(k * (k - 1) / 2, 1)))
     parts = [tuple(part) for part in components(edges, range(k))]
     if len(parts) == 1 and k > 2 and surrogate.unexplained < 0.5:
-        parts = _parts(surrogate, places, relative, rng)
+        parts = _parts(surrogate, targets, places, relative, rng)
     order = sorted(range(k), key=lambda at: -totals[at])
     parts.sort(key=lambda part: -max(totals[at] for at in part))
     groups = [tuple(sorted(part, key=order.index)) for part in parts]
@@ -247,17 +256,43 @@ def _read_off(
 
 
 def _parts(
-    surrogate: Surrogate, places: Sequence[int], relative: np.ndarray, rng: np.random.Generator
+    surrogate: Surrogate,
+    targets: Float[np.ndarray, "n c"],
+    places: Sequence[int],
+    relative: np.ndarray,
+    rng: np.random.Generator,
 ) -> list[tuple[int, ...]]:
     smooth = all(surrogate.bases[at].smooth is not None for at in places)
     if smooth and len(places) <= MOST_SEPARATED:
-        return best_partition(surrogate_turns(surrogate, places, rng))
+        likely = likely_partitions(surrogate_turns(surrogate, places, rng))
+        if 1 < len(likely[0]) < len(places):
+            return _foretold(surrogate, targets, places, likely, rng)
+        return [tuple(range(len(places)))]
     levels = all(surrogate.bases[at].smooth is None for at in places)
     if levels and FEWEST_LEVELLED <= len(places) <= MOST_SEPARATED:
         return best_partition(discrete_turns(surrogate, places), LEVELLED_TOLERANCE)
     if len(places) > MOST_SEPARATED:
         return cut_at_the_widest_gap(relative)
     return [tuple(range(len(places)))]
+
+
+def _foretold(
+    surrogate: Surrogate,
+    targets: Float[np.ndarray, "n c"],
+    places: Sequence[int],
+    likely: Sequence[Grouping],
+    rng: np.random.Generator,
+) -> list[tuple[int, ...]]:
+    """Of the partitions that turns find likely the one that foretells new rows best."""
+    tried = [parts for parts in likely if 1 < len(parts) < len(places)]
+    bases = [surrogate.bases[at] for at in places]
+    (known,) = np.nonzero(~np.stack([basis.missing for basis in bases]).any(axis=0))
+    if targets.shape[1] == 1 and len(known) >= FEWEST_KNOWN:
+        some = rng.permutation(known)[:MOST_KNOWN]
+        # The first function of a smooth column is its ranks.
+        x = np.stack([basis.functions[some, 0] for basis in bases])
+        return list(foretold_groups(tried[:MOST_TRIED], x, targets[some, 0], rng))
+    return list(tried[0])
 
 
 def _spread(relative: np.ndarray, places: Sequence[int], columns: int) -> np.ndarray:

@@ -81,16 +81,34 @@ def best_partition(
         >>> best_partition(turns)
         [(0, 1), (2, 3)]
     """
+    parts = likely_partitions(turns, tolerance)[0]
+    whole = [tuple(range(len(turns)))]
+    return whole if len(parts) == len(turns) else list(parts)
+
+
+def likely_partitions(
+    turns: Float[np.ndarray, "k k k"], tolerance: float = 0.4
+) -> list[tuple[tuple[int, ...], ...]]:
+    """All partitions by what they gain, as `best_partition` counts it, the best one first.
+
+    One part with all alone where nothing turns, and for few or many inputs.
+
+    Example:
+        >>> turns = np.ones((3, 3, 3))
+        >>> turns[0, 1] = turns[1, 0] = 0
+        >>> likely_partitions(turns)[0]
+        ((0, 1), (2,))
+    """
     k = len(turns)
-    whole = [tuple(range(k))]
+    whole = (tuple(range(k)),)
     if k < 3 or k > MOST_SEPARATED:
-        return whole
+        return [whole]
     largest = max(float(turns[i, j, other]) for i, j, other in itertools.permutations(range(k), 3))
     if largest < LEAST_TURN:
-        return whole
+        return [whole]
     tolerance = min(tolerance, _PART_OF_LARGEST * largest)
     gain = np.where(turns > tolerance, 1.0, _UNTURNED) * (turns - tolerance)
-    best, parts = 0.0, whole
+    found = []
     for labels in _partitions(k):
         value = 0.0
         for i, j in itertools.combinations(range(k), 2):
@@ -99,12 +117,12 @@ def best_partition(
                 if other in (i, j) or (same and labels[other] == labels[i]):
                     continue
                 value += -gain[i, j, other] if same else gain[i, j, other]
-        if value > best:
-            best = value
-            parts = [
-                tuple(i for i in range(k) if labels[i] == label) for label in sorted(set(labels))
-            ]
-    return whole if len(parts) == k or len(parts) == 1 else parts
+        parts = tuple(
+            tuple(i for i in range(k) if labels[i] == label) for label in sorted(set(labels))
+        )
+        found.append((value, parts))
+    # Stable, and one part with all comes first of those that gain nothing.
+    return [parts for _, parts in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _partitions(k: int, head: tuple[int, ...] = ()):
