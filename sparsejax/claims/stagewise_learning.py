@@ -198,14 +198,14 @@ class StagewiseLearning(OnlineClaim):
         times = self.stages(config, measurements, dims).times
         found = []
         for k in range(len(ordering) - 1):
-            # A later term that was stopped came at the end or after it; none before a first step.
-            later = np.clip(times[:, k + 1], 1, config.steps)
-            with np.errstate(invalid="ignore"):
+            # A later term that was stopped came at the end or after it.
+            later = np.minimum(times[:, k + 1], config.steps)
+            with np.errstate(invalid="ignore", divide="ignore"):
                 logs = np.log(later / np.maximum(times[:, k], 1))
             # Of an earlier one that was stopped nothing is known.
             known = logs[np.isfinite(times[:, k])]
             whole = len(known) == len(logs)
-            mean, low, high = mean_interval(known, level) if len(known) else (0, -np.inf, np.inf)
+            mean, low, high = mean_interval(known, level) if len(known) else (0.0, -math.inf, math.inf)
             if not whole:
                 low, high = -math.inf, math.inf
             elif np.isinf(times[:, k + 1]).any():

@@ -108,9 +108,9 @@ def test_defaults_control_and_preset_are_valid():
 
 
 @pytest.mark.slow
-def test_a_parity_of_three_is_learned_sooner_with_its_nodes_and_not_with_others():
+def test_a_parity_of_four_is_learned_sooner_with_its_nodes_and_not_with_others():
     config = CLAIM.Config(
-        dims=10, bits=3, width=64, steps=10_000, seeds=6, beside=("shuffled",), factor=1.1
+        dims=30, bits=4, width=64, steps=20_000, seeds=12, beside=("shuffled",), factor=1.1
     )
     CLAIM.validate(config)
     found = measured(CLAIM, config)

@@ -126,7 +126,9 @@ def test_defaults_and_control_are_valid():
 
 @pytest.mark.slow
 def test_small_networks_are_measured():
-    config = CLAIM.Config(dims=(4, 8), parameters=(100, 200, 400), steps=2000, seeds=2)
+    config = CLAIM.Config(
+        dims=(4, 8), parameters=(100, 200, 400), reference=200, steps=2000, seeds=2
+    )
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam mixes dtypes
         found = measured(CLAIM, config)
     verdict = CLAIM.judge(config, found)
