@@ -205,7 +205,8 @@ class StagewiseLearning(OnlineClaim):
             # Of an earlier one that was stopped nothing is known.
             known = logs[np.isfinite(times[:, k])]
             whole = len(known) == len(logs)
-            mean, low, high = mean_interval(known, level) if len(known) else (0.0, -math.inf, math.inf)
+            nothing = (0.0, -math.inf, math.inf)
+            mean, low, high = mean_interval(known, level) if len(known) else nothing
             if not whole:
                 low, high = -math.inf, math.inf
             elif np.isinf(times[:, k + 1]).any():
