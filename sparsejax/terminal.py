@@ -26,7 +26,6 @@ def print_run(record: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], fold
 def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows of the same columns."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -38,8 +37,7 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
         table.add_column(str(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_shown(value)) for value in row.values()))
-    # A log or a pipe has no width of its own; rich would take 80 columns.
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    _print(table)
 
 
 def print_composition(dag: Dag, most: int = 30) -> None:
@@ -47,7 +45,6 @@ def print_composition(dag: Dag, most: int = 30) -> None:
 
     Of more than `most` constituents nothing is printed: a drawing shows them.
     """
-    from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
@@ -68,7 +65,14 @@ def print_composition(dag: Dag, most: int = 30) -> None:
 
     tree = Tree(Text(dag.root))
     grow(tree, dag.root)
-    Console(width=None if sys.stdout.isatty() else 120).print(tree)
+    _print(tree)
+
+
+def _print(drawn: Any) -> None:
+    from rich.console import Console
+
+    # A log or a pipe has no width of its own; rich would take 80 columns.
+    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from sparsejax.claims.statistics import mean_interval
 
 MOST_SPLITS = 1000
+CONFIDENCE = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,11 @@ def paired(
         (-1.0, -1.0)
     """
     return resampled_interval(np.asarray(first) - np.asarray(second), ratio, confidence)
+
+
+def together(intervals: int) -> float:
+    """The confidence of each of so many intervals that hold together with 95% (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(intervals, 1)
 
 
 def splits_to_tell(

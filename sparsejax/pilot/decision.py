@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparsejax.pilot.comparison import Interval, paired, splits_to_tell
+from sparsejax.pilot.comparison import CONFIDENCE, Interval, paired, splits_to_tell, together
 from sparsejax.pilot.growth import Growth
 
 VERDICTS = (
@@ -28,7 +28,6 @@ WORDS = {
     "boosting": "gradient boosting",
     CONSTANT: "constant",
 }
-CONFIDENCE = 0.95
 # As good as: worse by no more than this share of what the rival gains over a constant.
 TOLERANCE = 0.1
 
@@ -90,7 +89,7 @@ def decide(
     rivals = [name for name in (*EQUAL, *OTHERS) if name in losses]
     learned = _learned(losses, rivals, ratio)
     floor = float(losses[CONSTANT].mean())
-    confidence = 1 - (1 - CONFIDENCE) / max(len(rivals), 1)
+    confidence = together(len(rivals))
     comparisons = tuple(
         Comparison(
             rival,
@@ -124,7 +123,7 @@ def _gains(
 ) -> dict[str, Interval]:
     """A constant's loss less each candidate's; without a confidence, they hold together."""
     candidates = [LIFT, *([GROWN] if GROWN in losses else []), *rivals]
-    confidence = confidence or 1 - (1 - CONFIDENCE) / len(candidates)
+    confidence = confidence or together(len(candidates))
     return {name: paired(losses[CONSTANT], losses[name], ratio, confidence) for name in candidates}
 
 
@@ -145,9 +144,8 @@ def _nothing_learned(
     open_ones = [name for name, gain in gains.items() if not gain.high <= TOLERANCE * floor]
     if open_ones:
         best = max(open_ones, key=lambda name: gains[name].mean)
-        joint = 1 - (1 - CONFIDENCE) / len(gains)
-        together = _gains(losses, rivals, ratio, joint)[best]
-        needed = splits_to_tell(together, splits, ratio, joint)
+        jointly = _gains(losses, rivals, ratio)[best]
+        needed = splits_to_tell(jointly, splits, ratio, together(len(gains)))
         if gains[best].mean > 0 and needed is not None:
             step = f"About {needed} splits would tell if means stay as they are, or more rows."
         else:
@@ -192,7 +190,7 @@ def _judged(comparisons: Sequence[Comparison], splits: int, ratio: float) -> tup
             f"that one's gain over a constant, whole intervals included{ahead}."
         )
     open_ones = [each for each in comparisons if not each.enough]
-    confidence = 1 - (1 - CONFIDENCE) / len(comparisons)
+    confidence = together(len(comparisons))
     needed = [
         n
         for each in open_ones

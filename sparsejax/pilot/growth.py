@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from sparsejax.lifts import Lift, grow
-from sparsejax.pilot.comparison import Interval, paired
+from sparsejax.pilot.comparison import Interval, paired, together
 from sparsejax.pilot.folds import Fold
 from sparsejax.pilot.layers import Network, of_lift, params_of
 from sparsejax.pilot.matched import IN_DEGREE, MOST_READ, ROOT, Parts, initialisation
@@ -120,36 +120,32 @@ def grow_while_it_pays(
             )
             break
         current = [
-            Chosen(drawn[0], each.parts, network)
-            for drawn, own, each, network in zip(grown, runs, current, networks, strict=True)
+            Chosen(lift, each.parts, network)
+            for lift, each, network in zip(grown, current, networks, strict=True)
         ]
     return Growth(tuple(steps), stopped, widenings, tuple(levels), tuple(current))
 
 
 def _try(
     folds: Sequence[Fold], current: Sequence[Chosen], task: str, training: Training, seed: int
-) -> tuple[list[list[Lift]], list[list[Runs]]]:
-    """The grown lifts of each fold, one a start; and runs: as it was, grown, each vertex alone."""
+) -> tuple[list[Lift], list[list[Runs]]]:
+    """The grown lift of each fold; and runs: as it was, grown, each vertex alone."""
     most = max(_widened_parts(each) for each in current)
     grown, candidates = [], []
     for number, (fold, each) in enumerate(zip(folds, current, strict=True)):
         q, c = fold.train.x.shape[1], fold.train.y.shape[1]
         params = params_of(each.lift, each.network)
         doubled = {name: 2 * each.lift.sizes[name] for name in each.lift.module.duplicated}
-        lifts, networks = [], []
-        for start in range(training.starts):
-            key = jax.random.fold_in(jax.random.key(seed), number * training.starts + start)
-            lift, larger = grow(each.lift, key, doubled, params, **initialisation(each.parts))
-            lifts.append(lift)
-            networks.append(of_lift(lift, larger, q, c))
-        grown.append(lifts)
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        lift, larger = grow(each.lift, key, doubled, params, **initialisation(each.parts))
+        grown.append(lift)
         rng = np.random.default_rng((seed, number))
         vertices = [*each.parts.vertices[:MOST_WIDENED], ROOT, LEFT_OUT]
         # Every fold needs as many lanes: those of fewer parts repeat the ungrown lift.
         vertices += [""] * (most + 2 - len(vertices))
         candidates.append(
-            [[each.network] * training.starts, networks]
-            + [[_widened(each, v, rng) for _ in range(training.starts)] for v in vertices]
+            [[each.network], [of_lift(lift, larger, q, c)]]
+            + [[_widened(each, v, rng)] for v in vertices]
         )
     return grown, train(folds, candidates, task, training, seed)
 
@@ -235,7 +231,7 @@ def _widenings(
     ((common, _),) = Counter(each.parts for each in current).most_common(1)
     words = common.words | {LEFT_OUT: "columns that were left out, as a group of their own"}
     vertices = (*common.vertices[:MOST_WIDENED], ROOT, LEFT_OUT)
-    confidence = 1 - 0.05 / len(vertices)
+    confidence = together(len(vertices))
     result = []
     for vertex in vertices:
         rows = []
