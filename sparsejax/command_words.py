@@ -51,7 +51,7 @@ def save_picture(figure: Any, path: Path) -> None:
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise UsageError(f"out: {path} cannot be written: {error.strerror}") from None
+        raise not_writable(path, error) from None
 
 
 def _all(what: str, known: Iterable[str]) -> str:
@@ -63,3 +63,25 @@ def no_such(what: str, name: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(name, known)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return f"there is no {what} named {name!r}: {hint}{_all(what, known)}"
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write each file whole into a folder, made where there is none; the path of the first.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    from sparsejax.whole_files import write_whole
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    except OSError as error:
+        raise not_writable(folder, error) from None
+    return folder / next(iter(files))
+
+
+def not_writable(path: Path, error: OSError) -> UsageError:
+    """What is said of `--out` where a file or folder cannot be written."""
+    return UsageError(f"out: {path} cannot be written: {error.strerror}")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sparsejax.command_words import UsageError
+from sparsejax.command_words import UsageError, write_files
 from sparsejax.terminal import print_composition, print_table
 
 
@@ -70,16 +70,12 @@ def _write(found, folder: Path) -> Path:
     from sparsejax.runs.strict_json import dumps
     from sparsejax.structure.discover import as_json
     from sparsejax.structure_report import page, picture
-    from sparsejax.whole_files import write_whole
 
-    path = folder / "report.html"
     drawn = None if found.dag is None else picture(found)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page(found, drawn).encode())
-        write_whole(folder / "structure.json", dumps(as_json(found)).encode())
-        if drawn is not None:
-            write_whole(folder / "composition.png", drawn)
-    except OSError as error:
-        raise UsageError(f"out: {folder} cannot be written: {error.strerror}") from None
-    return path
+    files = {
+        "report.html": page(found, drawn).encode(),
+        "structure.json": dumps(as_json(found)).encode(),
+    }
+    if drawn is not None:
+        files["composition.png"] = drawn
+    return write_files(folder, files)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sparsejax.command_words import UsageError
+from sparsejax.command_words import UsageError, not_writable, write_files
 from sparsejax.terminal import print_table
 
 
@@ -116,22 +116,21 @@ def _made(folder: Path) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise UsageError(f"out: {folder} cannot be written: {error.strerror}") from None
+        raise not_writable(folder, error) from None
 
 
 def _write(found: Any, folder: Path, record: Any, provenance: Any) -> Path:
     from sparsejax.pilot.figure import picture
     from sparsejax.pilot.page import page
     from sparsejax.runs.strict_json import dumps
-    from sparsejax.whole_files import write_whole
 
-    path = folder / "report.html"
     drawn = picture(found)
-    try:
-        write_whole(path, page(found, drawn, provenance).encode())
-        write_whole(folder / "pilot.json", dumps(record).encode())
-        write_whole(folder / "figure.png", drawn)
-        write_whole(folder / "figure.pdf", picture(found, "pdf"))
-    except OSError as error:
-        raise UsageError(f"out: {folder} cannot be written: {error.strerror}") from None
-    return path
+    return write_files(
+        folder,
+        {
+            "report.html": page(found, drawn, provenance).encode(),
+            "pilot.json": dumps(record).encode(),
+            "figure.png": drawn,
+            "figure.pdf": picture(found, "pdf"),
+        },
+    )

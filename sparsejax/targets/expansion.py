@@ -83,9 +83,9 @@ class Expansion(abc.ABC):
         """Powers of one coordinate, then products and sums of two, common products shared."""
         orders = [Counter(monomial) for monomial, _ in self.terms]
         products = [
-            tuple(f"x{i}" if k == 1 else f"h{k}x{i}" for i, k in order.items()) for order in orders
+            tuple(f"x{i}" if k == 1 else _power(i, k) for i, k in order.items()) for order in orders
         ]
-        powers = {f"h{k}x{i}": (f"x{i}",) for order in orders for i, k in order.items() if k > 1}
+        powers = {_power(i, k): (f"x{i}",) for order in orders for i, k in order.items() if k > 1}
         return binary_dag(self.dims, products, tuple(powers.items()))
 
     @functools.cached_property
@@ -99,7 +99,7 @@ class Expansion(abc.ABC):
             {'x1x2': 'x1*x2', 's1': 'x1 + 0.5*x1*x2', 'x1x2x3': 'x1*x2*x3',
              'y': 'x1 + 0.5*x1*x2 + 2*x1*x2*x3'}
         """
-        orders = {f"h{k}x{i}": (i,) * k for m, _ in self.terms for i, k in Counter(m).items()}
+        orders = {_power(i, k): (i,) * k for m, _ in self.terms for i, k in Counter(m).items()}
         # Of a coordinate and of what is a product: which one. Sums have none.
         products = {f"x{i}": (i,) for i in self.support} | orders
         parts: dict[str, Terms] = {}
@@ -153,3 +153,8 @@ class Expansion(abc.ABC):
         """
         x = sample_inputs(self.law, key, n, self.dims, dtype)
         return x, self(x)
+
+
+def _power(coordinate: int, order: int) -> str:
+    """The name of the node of a coordinate's function of an order beyond the first."""
+    return f"h{order}x{coordinate}"
